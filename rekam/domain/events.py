@@ -1,0 +1,422 @@
+"""Every event type: facts in the past tense, one frozen struct each.
+
+An event is one JSON line `{"type", "wall_ms", "mono_ms", "boot", "data"}`; its id is
+`producer/epoch/seq`. Meaning never changes: add an optional field, or a `.v2` and an upcast.
+JSON Schema is generated from these structs (`rekam schema export`) and committed.
+"""
+
+import re
+from datetime import date
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from rekam.domain.errors import EventRejected, Held
+from rekam.domain.segment import EVENT_BYTES_MAX, SEQ_MAX, ProducerText
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""Unix time in ms, UTC, as the clock of its producer showed it: it may be wrong by decades."""
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Nik = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{16}\Z")]
+"""Sixteen digits; nothing is derived from them (domicile and birth data change, the NIK does not)."""
+
+DesaCode = Annotated[str, msgspec.Meta(pattern=r"^\d\d\.\d\d\.\d\d\.\d{4}\Z")]
+PlaceCode = Annotated[str, msgspec.Meta(pattern=r"^\d\d(\.\d\d(\.\d\d(\.\d{4})?)?)?\Z")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+PublicKeyText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
+SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
+EpochNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Score = Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+ProducerKind = Literal["recorder", "relay", "registrar", "centre", "kpu", "office"]
+
+
+class _Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The strictness that all event data share."""
+
+
+# -- recording ---------------------------------------------------------------------------------
+
+
+class RecordingCaptured(_Data):
+    """A person's biometrics and data were recorded. `recording` is the producer's own id for it."""
+
+    recording: Label
+    nik: Nik
+    domicile: DesaCode
+    place: PlaceCode
+    mode: Literal["online", "offline"]
+    components: Annotated[dict[Label, Label], msgspec.Meta(max_length=16)] = {}
+    """Serial number by component, such as `fingerprint_scanner`."""
+    quality: Annotated[dict[Label, Score], msgspec.Meta(max_length=16)] = {}
+    operator: Label | None = None
+
+
+class RecordingWithdrawn(_Data):
+    """A recording is declared not to have been one (taken of the wrong person, a test)."""
+
+    recording: Label
+    nik: Nik
+    reason: Text
+
+
+# -- centre ------------------------------------------------------------------------------------
+
+
+class StatusObserved(_Data):
+    """The centre showed this status for a NIK at a moment: an observation, not a transition."""
+
+    nik: Nik
+    status: Label
+    """Raw SIAK code; the vocabulary is open."""
+    observed_ms: Milliseconds
+    source: Label
+
+
+class SuketIssued(_Data):
+    """A letter in place of the card was issued; it carries the status of that moment."""
+
+    nik: Nik
+    number: Label
+    issued_ms: Milliseconds
+    status: Label
+
+
+# -- device ------------------------------------------------------------------------------------
+
+
+class Heartbeat(_Data):
+    """What the producer knows of itself; the latest by (epoch, seq) wins."""
+
+    queue_events: Count
+    """Events that no route has taken yet."""
+    oldest_unsent_ms: Milliseconds | None = None
+    route: Label | None = None
+    disk_free_bytes: Count | None = None
+    software: Label | None = None
+
+
+class FaultReported(_Data):
+    """Positive evidence that a component does not work."""
+
+    component: Label
+    fault: Label
+    detail: Text | None = None
+
+
+class FaultCleared(_Data):
+    """The fault of that name in that component is gone."""
+
+    component: Label
+    fault: Label
+
+
+class ComponentSwapped(_Data):
+    """A component left or entered the kit: two broken kits become one working kit."""
+
+    slot: Label
+    removed: Label | None = None
+    installed: Label | None = None
+
+
+class RouteChanged(_Data):
+    """The producer now sends by another route."""
+
+    route: Label
+    previous: Label | None = None
+    reason: Text | None = None
+
+
+class ClockAnchored(_Data):
+    """True time of a boot session = its wall time + offset. May arrive after the events it mends."""
+
+    anchored_boot: Label
+    offset_ms: Milliseconds
+    source: Label
+
+
+# -- registry ----------------------------------------------------------------------------------
+
+
+class ProducerEnrolled(_Data):
+    """A producer may put segments on the log from now on, signed by this key."""
+
+    producer: ProducerText
+    kind: ProducerKind
+    place: PlaceCode
+    key: PublicKeyText
+    enrolled_ms: Milliseconds
+
+
+class KeyRotated(_Data):
+    """A further signing key of an enrolled producer."""
+
+    producer: ProducerText
+    key: PublicKeyText
+    rotated_ms: Milliseconds
+
+
+class ProducerRevoked(_Data):
+    """What the producer says happened at or after `effective_ms` does not count."""
+
+    producer: ProducerText
+    effective_ms: Milliseconds
+    reason: Text
+
+
+class EpochOpened(_Data):
+    """The producer began a new outbox: re-enrolment, restore or corruption."""
+
+    reason: Text
+    previous_epoch: EpochNumber | None = None
+    previous_head: Label | None = None
+
+
+class RangeDeclaredLost(_Data):
+    """A person declares that these events will never come."""
+
+    producer: ProducerText
+    epoch: EpochNumber
+    first: SeqNumber
+    last: SeqNumber
+    reason: Text
+
+
+# -- reference ---------------------------------------------------------------------------------
+
+
+class Region(msgspec.Struct, frozen=True, array_like=True):
+    """Code and name of a region."""
+
+    code: PlaceCode
+    name: Text
+
+
+class TreePublished(_Data):
+    """The regions that exist from a day on, and what re-coded places became."""
+
+    version: Label
+    valid_from: date
+    regions: Annotated[tuple[Region, ...], msgspec.Meta(min_length=1, max_length=1500)]
+    mapping: Annotated[dict[PlaceCode, PlaceCode], msgspec.Meta(max_length=1500)] = {}
+
+
+class Denominator(msgspec.Struct, frozen=True, array_like=True):
+    """How many of a desa must have a card."""
+
+    desa: DesaCode
+    wajib: Count
+
+
+class DenominatorPublished(_Data):
+    """Wajib KTP per desa from a day on. It has a version and a basis, and it can fall."""
+
+    version: Label
+    basis: Text
+    valid_from: date
+    rows: Annotated[tuple[Denominator, ...], msgspec.Meta(min_length=1, max_length=2000)]
+
+
+# -- cohort ------------------------------------------------------------------------------------
+
+
+class CohortPublished(_Data):
+    """A list of people was handed over, such as the election commission's 427."""
+
+    cohort: Label
+    version: Label
+    title: Text
+    source: Text
+    entries: Count
+
+
+class CohortEntryListed(_Data):
+    """One name of a list, by its number in it; the NIK is often missing."""
+
+    cohort: Label
+    entry: Count
+    nik: Nik | None = None
+    code: Label | None = None
+    """KPU's own code for the person."""
+
+
+class CohortEntryResolved(_Data):
+    """What became of one name of a list."""
+
+    cohort: Label
+    entry: Count
+    bucket: Label
+    source: Text
+
+
+# -- repair ------------------------------------------------------------------------------------
+
+
+class TicketOpened(_Data):
+    """A repair is wanted."""
+
+    ticket: Label
+    producer: ProducerText
+    summary: Text
+
+
+class TicketAssigned(_Data):
+    """A technician took a repair."""
+
+    ticket: Label
+    producer: ProducerText
+    technician: Label
+
+
+class TicketClosed(_Data):
+    """A repair ended."""
+
+    ticket: Label
+    producer: ProducerText
+    outcome: Text
+
+
+# -- person ------------------------------------------------------------------------------------
+
+
+class ErasureOrdered(_Data):
+    """A person is to be gone from every table (UU 27/2022 arts. 43-44); sums stay."""
+
+    nik: Nik
+    order: Label
+    reason: Text
+
+
+EventData = (
+    RecordingCaptured
+    | RecordingWithdrawn
+    | StatusObserved
+    | SuketIssued
+    | Heartbeat
+    | FaultReported
+    | FaultCleared
+    | ComponentSwapped
+    | RouteChanged
+    | ClockAnchored
+    | ProducerEnrolled
+    | KeyRotated
+    | ProducerRevoked
+    | EpochOpened
+    | RangeDeclaredLost
+    | TreePublished
+    | DenominatorPublished
+    | CohortPublished
+    | CohortEntryListed
+    | CohortEntryResolved
+    | TicketOpened
+    | TicketAssigned
+    | TicketClosed
+    | ErasureOrdered
+)
+
+EVENT_TYPES: Final[dict[str, type[EventData]]] = {
+    "recording.captured.v1": RecordingCaptured,
+    "recording.withdrawn.v1": RecordingWithdrawn,
+    "centre.status_observed.v1": StatusObserved,
+    "suket.issued.v1": SuketIssued,
+    "device.heartbeat.v1": Heartbeat,
+    "device.fault_reported.v1": FaultReported,
+    "device.fault_cleared.v1": FaultCleared,
+    "device.component_swapped.v1": ComponentSwapped,
+    "device.route_changed.v1": RouteChanged,
+    "device.clock_anchored.v1": ClockAnchored,
+    "producer.enrolled.v1": ProducerEnrolled,
+    "producer.key_rotated.v1": KeyRotated,
+    "producer.revoked.v1": ProducerRevoked,
+    "epoch.opened.v1": EpochOpened,
+    "range.declared_lost.v1": RangeDeclaredLost,
+    "region.tree_published.v1": TreePublished,
+    "denominator.published.v1": DenominatorPublished,
+    "cohort.published.v1": CohortPublished,
+    "cohort.entry_listed.v1": CohortEntryListed,
+    "cohort.entry_resolved.v1": CohortEntryResolved,
+    "ticket.opened.v1": TicketOpened,
+    "ticket.assigned.v1": TicketAssigned,
+    "ticket.closed.v1": TicketClosed,
+    "subject.erasure_ordered.v1": ErasureOrdered,
+}
+
+TYPE_NAMES: Final[dict[type, str]] = {struct: name for name, struct in EVENT_TYPES.items()}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event: the producer's clocks at that moment, and what happened."""
+
+    wall_ms: int
+    mono_ms: int
+    boot: str
+    """Names the boot session in which `mono_ms` counts; the clock may be mended per session."""
+    data: EventData
+
+    @property
+    def type(self) -> str:
+        """Return the type's name with its version."""
+        return TYPE_NAMES[type(self.data)]
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Annotated[str, msgspec.Meta(max_length=100)]
+    wall_ms: Milliseconds
+    mono_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    boot: Label
+    data: msgspec.Raw
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_data = {name: msgspec.json.Decoder(struct).decode for name, struct in EVENT_TYPES.items()}
+_encode = msgspec.json.Encoder().encode
+_TYPE_FORM = re.compile(r"[a-z_]+(\.[a-z_]+)+\.v[0-9]{1,3}")
+_HOW_MSGSPEC_SAYS_UNKNOWN = "Object contains unknown field"
+
+
+def encode(event: Event) -> bytes:
+    """Return the event as one JSON line without its line end."""
+    return _encode(
+        _Line(event.type, event.wall_ms, event.mono_ms, event.boot, msgspec.Raw(_encode(event.data)))
+    )
+
+
+def decode(line: bytes) -> Event:
+    """Read one event line.
+
+    Raises EventRejected when it is wrong for ever; Held when its type or a field is unknown, as
+    a newer device may send it: it is kept until this software is updated. Neither message ever
+    contains a value of the event.
+    """
+    if len(line) > EVENT_BYTES_MAX:
+        raise EventRejected(
+            "event_too_large", f"{len(line)} bytes; the limit is {EVENT_BYTES_MAX}"
+        )
+    try:
+        outer = _decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(error) from error
+    decode_data = _decode_data.get(outer.type)
+    if decode_data is None:
+        raise Held("unknown_type", f"type {_printable(outer.type)}; update this software")
+    try:
+        data = decode_data(outer.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _refusal(error) from error
+    return Event(outer.wall_ms, outer.mono_ms, outer.boot, data)
+
+
+def _refusal(error: Exception) -> EventRejected | Held:
+    if isinstance(error, msgspec.ValidationError):
+        # msgspec's message names path and rule, and of the input only an unknown field's name.
+        if str(error).startswith(_HOW_MSGSPEC_SAYS_UNKNOWN):
+            return Held("unknown_field", "a field that this version does not know; update it")
+        return EventRejected("schema_invalid", str(error))
+    return EventRejected("not_json", "the line is not a JSON object in UTF-8")
+
+
+def _printable(type_name: str) -> str:
+    """Show an unknown type only when it has a type's form, so that nothing else leaks."""
+    return type_name if _TYPE_FORM.fullmatch(type_name) else "of another form"
