@@ -1,0 +1,1 @@
+"""Kafka and PostgreSQL on one machine, for `rekam up` and for the tests."""
