@@ -125,7 +125,8 @@ async def migrate(dsn: str, package: str) -> list[str]:
     """Apply what is pending, each file in a transaction of its own, and return their names.
 
     Safe to repeat and to run concurrently: the second starter waits for the first.
-    Raises Corrupt when an applied file was changed, is gone, or comes after a pending one.
+    Raises Corrupt when a file fails (nothing of it stays), and when an applied one was changed, is
+    gone, or comes after a pending one.
     """
     migrations = load_migrations(package)
     connection = await connect(dsn, command_seconds_max=MIGRATION_SECONDS_MAX)
@@ -142,13 +143,7 @@ async def migrate(dsn: str, package: str) -> list[str]:
         )
         pending = _pending(migrations, await _applied(connection))
         for migration in pending:
-            async with connection.transaction():
-                await connection.execute(migration.sql)
-                await connection.execute(
-                    "INSERT INTO public.schema_migration (name, sha256) VALUES ($1, $2)",
-                    migration.name,
-                    migration.sha256,
-                )
+            await _apply(connection, migration)
         return [migration.name for migration in pending]
     finally:
         # The session's end gives the lock back, also when this one is cancelled.
@@ -194,6 +189,24 @@ async def drop_database(dsn: str, name: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def _apply(connection: Any, migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO public.schema_migration (name, sha256) VALUES ($1, $2)",
+                migration.name,
+                migration.sha256,
+            )
+    except _UNREACHABLE as error:
+        raise _unavailable(error) from error
+    except asyncpg.PostgresError as error:
+        raise Corrupt(
+            f"migration {migration.name} does not fit this database: {error}. Nothing of it was "
+            "applied. Restore what was changed by hand, or the database from a backup."
+        ) from error
 
 
 async def _applied(connection: Any) -> dict[str, str]:
