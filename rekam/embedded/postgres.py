@@ -49,8 +49,10 @@ SETTINGS: Mapping[str, str] = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Statements and their parameters stay out of the log: they hold people's tokens.
+    # Statements, parameters and the values in an error stay out of the log: they are about people.
     "log_statement": "none",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from asyncpg import UniqueViolationError
 
 from rekam.domain.errors import Misconfigured, Unavailable
 from rekam.embedded.postgres import SETTINGS, EmbeddedPostgres
@@ -50,6 +51,23 @@ async def test_passwords_stay_in_a_file_that_only_the_owner_reads(
     assert mode & 0o077 == 0
     assert password not in postgres.dsn()
     assert password not in command_line_of(postgres)
+
+
+async def test_values_of_a_failing_statement_stay_out_of_the_log(
+    breakable_postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    connection = await connect(breakable_postgres.dsn())
+    await connection.execute("CREATE TABLE person (token text PRIMARY KEY)")
+    for _ in range(2):
+        try:
+            await connection.execute("INSERT INTO person VALUES ($1)", "6408010101900001")
+            await connection.execute("INSERT INTO person VALUES ('6408010101900001')")
+        except UniqueViolationError:
+            continue
+    await connection.close()
+    log = text_of(tmp_path / "postgres" / "server.log")
+    assert "duplicate key" in log
+    assert "6408010101900001" not in log
 
 
 async def test_copy_of_a_template_has_its_tables(postgres: EmbeddedPostgres) -> None:
@@ -123,6 +141,10 @@ async def test_orphan_that_the_kernel_did_not_reach_is_ended_by_the_next_start(
         async with new_server(state_dir) as server:
             await owner.wait_until_server_is_gone()
             assert await is_answering(server.dsn())
+
+
+def text_of(path: Path) -> str:
+    return path.read_text()
 
 
 def user_of(server: EmbeddedPostgres) -> int:
