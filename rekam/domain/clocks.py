@@ -1,0 +1,47 @@
+"""On which day something happened, when it is known: the office's calendar and mended clocks.
+
+Four clocks are kept apart: a producer's wall clock, its monotonic clock (with its boot session),
+the time of sealing, and the broker's append time. Only the last one is trusted.
+"""
+
+from datetime import date, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+AHEAD_MS_MAX: Final = 24 * 3600 * 1000
+"""How far an event may lie after its append time, and still be believed."""
+
+_CALENDAR_MS_MIN: Final = -62_135_510_400_000  # 0001-01-02
+_CALENDAR_MS_MAX: Final = 253_402_128_000_000  # 9999-12-30
+
+
+class OfficeZone:
+    """The time zone in which the office counts days."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._zone = ZoneInfo(name)
+
+    def day(self, ms: int) -> date:
+        """Return the office's day of a moment (ms since 1970, UTC).
+
+        Moments beyond the calendar (years 1 to 9999) count as its first or last day.
+        """
+        within = min(max(ms, _CALENDAR_MS_MIN), _CALENDAR_MS_MAX)
+        return datetime.fromtimestamp(within / 1000, self._zone).date()
+
+
+def occurred_on(
+    wall_ms: int, *, offset_ms: int | None, enrolled_ms: int, known_ms: int, zone: OfficeZone
+) -> date | None:
+    """Return the day of an event by its mended clock, or None when it cannot be known.
+
+    It cannot without the anchor of its boot session (`offset_ms`), nor when it would lie before
+    its producer's enrolment or more than AHEAD_MS_MAX after it was received.
+    """
+    if offset_ms is None:
+        return None
+    happened_ms = wall_ms + offset_ms
+    if not enrolled_ms <= happened_ms <= known_ms + AHEAD_MS_MAX:
+        return None
+    return zone.day(happened_ms)
