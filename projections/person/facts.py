@@ -1,0 +1,50 @@
+"""What is remembered of a person: recordings, withdrawals, the centre's observations."""
+
+from typing import Final
+
+import msgspec
+
+from projections.facts import Fact
+
+
+class Captured(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
+    """A recording was made."""
+
+    recording: str
+    domicile: str
+    place: str
+    mode: str
+
+
+class Withdrawn(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """A recording was declared void."""
+
+    recording: str
+
+
+class Observed(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """The centre showed a status."""
+
+    status: str
+    observed_ms: int
+    source: str
+
+
+class Suket(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """A letter in place of the card was issued."""
+
+    number: str
+    issued_ms: int
+    status: str
+
+
+class Erasure(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The person is to be erased."""
+
+    order: str
+
+
+PersonData = Captured | Withdrawn | Observed | Suket | Erasure
+PersonFact = Fact[PersonData]
+
+decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[PersonData]]).decode
