@@ -1,0 +1,55 @@
+"""`rekam processor run`."""
+
+import asyncio
+import signal
+
+import click
+import uvloop
+
+from rekam.runtime.endpoints import kafka_bootstrap, postgres_dsn
+from rekam.runtime.invocation import settings_of
+from rekam.runtime.postgres import open_pool
+from rekam.runtime.settings import Settings
+from stream_processors.app import ProcessorOptions, run_processor
+from stream_processors.configured import folding_settings
+from stream_processors.folder import PostgresFolder
+
+CONNECTIONS_MAX = 3
+"""One folds, one reads positions at a rebalance, one to spare."""
+
+
+@click.group()
+def processor() -> None:
+    """Fold the log into the projections."""
+
+
+@processor.command()
+@click.pass_context
+def run(context: click.Context) -> None:
+    """Fold until SIGTERM or Ctrl-C; any number of these share the work."""
+    uvloop.run(_run(settings_of(context)))
+
+
+async def _run(settings: Settings) -> None:
+    rules, root, opener = folding_settings(settings)
+    options = ProcessorOptions(
+        bootstrap=kafka_bootstrap(settings),
+        data_dir=settings.home / "processor",
+        security=settings.kafka_security,
+    )
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+    async def open_folder() -> PostgresFolder:
+        pool = await open_pool(
+            postgres_dsn(settings),
+            connections_max=CONNECTIONS_MAX,
+            application_name="rekam-processor",
+        )
+        folder = PostgresFolder(pool, options.topic, rules, root, opener)
+        await folder.meet_known_keys()
+        return folder
+
+    await run_processor(options, open_folder, stopping)
