@@ -1,7 +1,6 @@
 """What one person adds to verification: one count at (region, status)."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from projections.person.facts import PersonFact
@@ -17,11 +16,11 @@ VerificationCell = tuple[str, str]
 
 def verification_contributions(
     facts: Sequence[PersonFact], placement: Placement | None
-) -> Counter[VerificationCell]:
+) -> Mapping[VerificationCell, int]:
     """Return the one cell of a person, or none for somebody of whom nothing counts."""
     observed = current_observation(facts)
     if observed is not None:
-        return Counter({(placement.desa if placement else UNPLACED, observed[1].status): 1})
+        return {(placement.desa if placement else UNPLACED, observed[1].status): 1}
     if placement is not None:
-        return Counter({(placement.desa, RECORDED_HERE_ONLY): 1})
-    return Counter()
+        return {(placement.desa, RECORDED_HERE_ONLY): 1}
+    return {}

@@ -27,8 +27,11 @@ class OfficeZone:
 
         Moments beyond the calendar (years 1 to 9999) count as its first or last day.
         """
-        within = min(max(ms, _CALENDAR_MS_MIN), _CALENDAR_MS_MAX)
-        return datetime.fromtimestamp(within / 1000, self._zone).date()
+        try:
+            return datetime.fromtimestamp(ms / 1000, self._zone).date()
+        except (OverflowError, ValueError, OSError):
+            within = min(max(ms, _CALENDAR_MS_MIN), _CALENDAR_MS_MAX)
+            return datetime.fromtimestamp(within / 1000, self._zone).date()
 
 
 def occurred_on(
