@@ -1,0 +1,124 @@
+"""Bodies of answers. Fields that are here stay; new ones may come.
+
+An answer about figures is two objects written as one: the state that it speaks of, and the figures.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from projections.cohort.reads import Cohort
+from projections.coverage.reads import CoverageRow, CoverageTotals
+from projections.device_health.reads import Device
+from projections.quarantine.reads import Excluded
+from projections.reference.reads import DenominatorVersion
+from projections.regions import Level
+from projections.verification.reads import VerificationRow, VerificationTotals
+
+FiguresT = TypeVar("FiguresT", bound=msgspec.Struct)
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """The state that figures are of: equal states promise equal figures.
+
+    `position` is the next offset by partition of the log. `complete_through` is the earliest last
+    contact of the enrolled, not revoked recorders; null: one was never heard, or there is none.
+    """
+
+    as_of: date
+    """The figures count what happened up to this day (office time)."""
+    known_at: date
+    """They rest on what was known at the end of this day (office time)."""
+    position: dict[int, int]
+    """Next offset by partition of the log: everything below is in the figures."""
+    complete_through: datetime | None
+    """Earliest last contact of the recorders that should report; null: one was never heard."""
+    rules: str
+    """Names the configuration that figures depend on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stated(Generic[FiguresT]):
+    """Figures and the state that they are of; no field of one has the name of the other's."""
+
+    state: State
+    figures: FiguresT
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Coverage by region. recorded + unrecorded = wajib; rows sum to totals."""
+
+    region: str
+    level: Level
+    rule: str
+    """Who counts as recorded."""
+    denominator: DenominatorVersion | None
+    """Null: nobody has published one that is valid then, or the regencies rest on several."""
+    denominators: list[DenominatorVersion]
+    """One a regency."""
+    rows: list[CoverageRow]
+    totals: CoverageTotals
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """People by region and by the centre's status, as they are at the position."""
+
+    region: str
+    level: Level
+    rows: list[VerificationRow]
+    totals: VerificationTotals
+
+
+class Devices(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of enrolled producers, by id."""
+
+    devices: list[Device]
+    next_cursor: str | None
+    """Null: this is the last page."""
+
+
+class Cohorts(msgspec.Struct, frozen=True, kw_only=True):
+    """Every list of people."""
+
+    cohorts: list[Cohort]
+
+
+class ExcludedEntries(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of what does not count: whole records by place, then single events by identity."""
+
+    total: int
+    reasons: dict[str, int]
+    """Records and events by reason code; they sum to `total`."""
+    entries: list[Excluded]
+    next_cursor: str | None
+    """Null: this is the last page."""
+
+
+class PeopleLookup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to look up: a text of sixteen digits."""
+
+    nik: str
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True):
+    """The process turns."""
+
+    status: Literal["alive"]
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The database answers, has all tables, and something is folded."""
+
+    status: Literal["ready"]
+    position: dict[int, int]
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to go from here."""
+
+    name: str
+    openapi: str
+    calls: list[str]
+    """Method and path of every call."""

@@ -1,0 +1,255 @@
+"""What each call answers: arguments in, one snapshot, a typed answer out."""
+
+import re
+from typing import Final, cast
+
+from projections.api import answers, parameters
+from projections.api.answers import Stated
+from projections.api.office import Asked, state
+from projections.api.parameters import PAGE_DEFAULT, device_cursor, place_cursor
+from projections.api.problems import ProblemError, shown
+from projections.cohort.reads import Cohort, cohorts, find_cohort
+from projections.coverage.reads import coverage
+from projections.device_health.reads import (
+    Device,
+    DeviceFilter,
+    DeviceLedger,
+    device_ledger,
+    devices,
+    find_device,
+)
+from projections.person.reads import Person, find_person
+from projections.position.reads import pending_migrations, position
+from projections.quarantine.reads import START, Verdict, count_excluded, excluded
+from projections.regions import Level, Region
+from projections.rules import COVERAGE_RULE
+from projections.verification.reads import verification
+
+MIGRATIONS: Final = "projections.migrations"
+_NIK: Final = re.compile(r"[0-9]{16}")
+
+
+async def get_coverage(asked: Asked) -> Stated[answers.Coverage]:
+    """Answer coverage of a region's parts as of a day, as known at a day."""
+    region, level = _region_and_level(asked)
+    today = asked.office.today
+    known_at = asked.arguments.get(parameters.KNOWN_AT) or today
+    as_of = asked.arguments.get(parameters.AS_OF) or today
+    if known_at > today:
+        raise ProblemError(
+            "invalid_parameter", f"known_at={known_at}; wanted a day up to today, {today}"
+        )
+    async with asked.database.snapshot() as connection:
+        found = await coverage(
+            connection, region=region, level=level, as_of=as_of, known_at=known_at
+        )
+        stated = await state(asked.office, connection, as_of=as_of, known_at=known_at)
+    bases = {(base.version, base.basis, base.valid_from) for base in found.denominators}
+    return Stated(
+        stated,
+        answers.Coverage(
+            region=region.code,
+            level=level,
+            rule=COVERAGE_RULE,
+            denominator=found.denominators[0] if len(bases) == 1 else None,
+            denominators=list(found.denominators),
+            rows=list(found.rows),
+            totals=found.totals,
+        ),
+    )
+
+
+async def get_verification(asked: Asked) -> Stated[answers.Verification]:
+    """Answer people by region and status."""
+    region, level = _region_and_level(asked)
+    async with asked.database.snapshot() as connection:
+        found = await verification(connection, region=region, level=level, today=asked.office.today)
+        return Stated(
+            await state(asked.office, connection),
+            answers.Verification(
+                region=region.code,
+                level=level,
+                rows=list(found.rows),
+                totals=found.totals,
+            ),
+        )
+
+
+async def get_devices(asked: Asked) -> Stated[answers.Devices]:
+    """Answer one page of enrolled producers."""
+    arguments = asked.arguments
+    wanted = DeviceFilter(
+        region=arguments.get(parameters.WITHIN),
+        label=arguments.get(parameters.LABEL),
+        kind=arguments.get(parameters.KIND),
+    )
+    async with asked.database.snapshot() as connection:
+        page = await devices(
+            connection,
+            wanted=wanted,
+            after=arguments.get(parameters.DEVICE_CURSOR) or "",
+            devices_max=arguments.get(parameters.LIMIT) or PAGE_DEFAULT,
+            registrar=asked.office.rules.registrar,
+        )
+        return Stated(
+            await state(asked.office, connection),
+            answers.Devices(
+                devices=list(page.devices),
+                next_cursor=None if page.next is None else device_cursor(page.next),
+            ),
+        )
+
+
+async def get_device(asked: Asked) -> Stated[Device]:
+    """Answer one producer."""
+    device = asked.arguments.required(parameters.DEVICE)
+    async with asked.database.snapshot() as connection:
+        found = await find_device(connection, device, registrar=asked.office.rules.registrar)
+        if found is None:
+            raise _device_unknown(device)
+        return Stated(await state(asked.office, connection), found)
+
+
+async def get_ledger(asked: Asked) -> Stated[DeviceLedger]:
+    """Answer what arrived of a producer, and what is missing."""
+    device = asked.arguments.required(parameters.DEVICE)
+    async with asked.database.snapshot() as connection:
+        found = await device_ledger(connection, device)
+        if found is None:
+            raise _device_unknown(device)
+        return Stated(await state(asked.office, connection), found)
+
+
+async def look_up_person(asked: Asked) -> Stated[Person]:
+    """Answer one person by NIK, which is forgotten as soon as its token is known."""
+    nik = cast("answers.PeopleLookup", asked.body).nik
+    if not _NIK.fullmatch(nik):
+        raise ProblemError("invalid_body", "nik is not a NIK; wanted a text of sixteen digits")
+    return await _person(asked, asked.office.rules.token(nik))
+
+
+async def get_person(asked: Asked) -> Stated[Person]:
+    """Answer one person by token."""
+    return await _person(asked, asked.arguments.required(parameters.TOKEN))
+
+
+async def get_cohorts(asked: Asked) -> Stated[answers.Cohorts]:
+    """Answer every list of people."""
+    async with asked.database.snapshot() as connection:
+        return Stated(
+            await state(asked.office, connection),
+            answers.Cohorts(cohorts=await cohorts(connection)),
+        )
+
+
+async def get_cohort(asked: Asked) -> Stated[Cohort]:
+    """Answer one list of people."""
+    cohort = asked.arguments.required(parameters.COHORT)
+    async with asked.database.snapshot() as connection:
+        found = await find_cohort(connection, cohort)
+        if found is None:
+            raise ProblemError(
+                "cohort_unknown", f"no list is called {shown(cohort)}; see /v1/cohorts"
+            )
+        return Stated(await state(asked.office, connection), found)
+
+
+async def get_quarantine(asked: Asked) -> Stated[answers.ExcludedEntries]:
+    """Answer one page of what was refused for ever."""
+    return await _excluded(asked, "quarantined")
+
+
+async def get_held(asked: Asked) -> Stated[answers.ExcludedEntries]:
+    """Answer one page of what waits."""
+    return await _excluded(asked, "held")
+
+
+async def get_alive(_: Asked) -> answers.Alive:
+    """Answer that the process turns; asks nobody."""
+    return answers.Alive(status="alive")
+
+
+async def get_ready(asked: Asked) -> answers.Ready:
+    """Answer that figures can be had: the database answers, has all tables, something is folded."""
+    async with asked.database.snapshot() as connection:
+        pending = await pending_migrations(connection, package=MIGRATIONS)
+        if pending:
+            raise ProblemError(
+                "database_not_migrated",
+                f"{len(pending)} migrations are pending, first {pending[0]}; "
+                "run `rekam db migrate`",
+            )
+        found = await position(connection, topic=asked.office.topic)
+    if not found:
+        raise ProblemError(
+            "nothing_folded", "no position is stored; start the processor: `rekam processor run`"
+        )
+    return answers.Ready(status="ready", position=found)
+
+
+async def get_metrics(asked: Asked) -> bytes:
+    """Answer what was counted, with the database's own figures when it answers."""
+    metrics = asked.office.metrics
+    try:
+        async with asked.database.snapshot() as connection:
+            offsets = await position(connection, topic=asked.office.topic)
+            held = await count_excluded(connection, "held")
+            quarantined = await count_excluded(connection, "quarantined")
+    except ProblemError:
+        # A scrape must tell that the database is away, so it cannot fail with it.
+        metrics.show("rekam_database_up", {"": 0})
+        return metrics.text()
+    metrics.show("rekam_database_up", {"": 1})
+    metrics.show("rekam_position_next_offset", {str(key): offsets[key] for key in offsets})
+    metrics.show("rekam_held_entries", held)
+    metrics.show("rekam_quarantined_entries", quarantined)
+    return metrics.text()
+
+
+def _region_and_level(asked: Asked) -> tuple[Region, Level]:
+    region = asked.arguments.required(parameters.REGION)
+    level = asked.arguments.get(parameters.LEVEL) or region.level.below
+    if not level.is_within(region.level):
+        raise ProblemError(
+            "invalid_parameter",
+            f"level={level} lies above region={region.code}, a {region.level}; "
+            f"wanted {region.level} or below",
+        )
+    return region, level
+
+
+async def _person(asked: Asked, token: bytes) -> Stated[Person]:
+    async with asked.database.snapshot() as connection:
+        found = await find_person(connection, token, zone=asked.office.rules.zone)
+        if found is None:
+            raise ProblemError(
+                "person_unknown",
+                "no event names this person; check the number, and whether its device has sent",
+            )
+        return Stated(await state(asked.office, connection), found)
+
+
+async def _excluded(asked: Asked, verdict: Verdict) -> Stated[answers.ExcludedEntries]:
+    async with asked.database.snapshot() as connection:
+        page = await excluded(
+            connection,
+            verdict,
+            after=asked.arguments.get(parameters.PLACE_CURSOR) or START,
+            entries_max=asked.arguments.get(parameters.LIMIT) or PAGE_DEFAULT,
+        )
+        reasons = await count_excluded(connection, verdict)
+        return Stated(
+            await state(asked.office, connection),
+            answers.ExcludedEntries(
+                total=sum(reasons.values()),
+                reasons=reasons,
+                entries=list(page.entries),
+                next_cursor=None if page.next is None else place_cursor(page.next),
+            ),
+        )
+
+
+def _device_unknown(device: str) -> ProblemError:
+    return ProblemError(
+        "device_unknown", f"the log has never named {shown(device)}; see /v1/devices"
+    )

@@ -1,0 +1,77 @@
+"""The database as calls see it: one snapshot a call, and one clear problem when it is away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+
+from projections.api.problems import ProblemError
+from projections.reading import Connection
+from rekam.runtime.postgres import open_pool
+
+ACQUIRE_SECONDS_MAX: Final = 3.0
+"""How long a call waits for one of the pool's connections."""
+STATEMENT_SECONDS_MAX: Final = 20.0
+CLOSE_SECONDS_MAX: Final = 5.0
+
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+_NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+
+
+class Database:
+    """A pool of connections that only read. Safe for concurrent calls."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, dsn: str) -> AsyncIterator["Database"]:
+        """Open the pool, give the database, close the pool. Raises Unavailable."""
+        pool = await open_pool(
+            dsn, command_seconds_max=STATEMENT_SECONDS_MAX, application_name="rekam-api"
+        )
+        try:
+            yield cls(pool)
+        finally:
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Give a connection on which every read sees the same state of the database.
+
+        Raises ProblemError when the database is away, or lacks tables.
+        """
+        try:
+            async with (
+                self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection
+        except _NOT_MIGRATED as error:
+            raise ProblemError(
+                "database_not_migrated", "tables are missing; run `rekam db migrate`"
+            ) from error
+        except _AWAY as error:
+            raise ProblemError(
+                "database_unavailable",
+                f"PostgreSQL does not answer ({type(error).__name__}); try again, "
+                "and have it started if this lasts",
+            ) from error

@@ -1,0 +1,107 @@
+"""What may go wrong for a caller: every stable code, its HTTP status, and its answer.
+
+Answers are `application/problem+json` (RFC 9457). `detail` says what was wrong and what to do; no
+answer ever shows a NIK, also when the caller put it where it does not belong.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from rekam.domain.errors import RekamError
+
+Code = Literal[
+    "unknown_parameter",
+    "missing_parameter",
+    "invalid_parameter",
+    "instant_is_a_replay",
+    "invalid_body",
+    "unauthorised",
+    "path_unknown",
+    "device_unknown",
+    "cohort_unknown",
+    "person_unknown",
+    "method_not_allowed",
+    "body_too_slow",
+    "body_too_large",
+    "media_type_unknown",
+    "bug",
+    "database_unavailable",
+    "database_not_migrated",
+    "nothing_folded",
+]
+
+CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
+    "unknown_parameter": (400, "There is no such parameter"),
+    "missing_parameter": (400, "A parameter is missing"),
+    "invalid_parameter": (400, "A parameter cannot be used"),
+    "instant_is_a_replay": (400, "Knowledge at an instant needs a replay"),
+    "invalid_body": (400, "The body cannot be used"),
+    "unauthorised": (401, "A bearer token is wanted"),
+    "path_unknown": (404, "There is no such call"),
+    "device_unknown": (404, "There is no such device"),
+    "cohort_unknown": (404, "There is no such cohort"),
+    "person_unknown": (404, "Nothing is known of this person"),
+    "method_not_allowed": (405, "The call has other methods"),
+    "body_too_slow": (408, "The body did not come in time"),
+    "body_too_large": (413, "The body is too large"),
+    "media_type_unknown": (415, "The body is of another type"),
+    "bug": (500, "This program is wrong"),
+    "database_unavailable": (503, "The database does not answer"),
+    "database_not_migrated": (503, "The database lacks tables"),
+    "nothing_folded": (503, "The processor has folded nothing yet"),
+}
+"""HTTP status and title by code."""
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 5
+SHOWN_CHARACTERS_MAX: Final = 64
+SHOWN_DIGITS_MAX: Final = 10
+"""A full region code has this many, a NIK has 16."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 9457 problem details; `code` is stable, the words may change."""
+
+    type: str
+    code: Code
+    title: str
+    status: int
+    detail: str
+
+
+class ProblemError(RekamError):
+    """A call cannot be answered; `code_of_problem` is the stable code that its caller sees."""
+
+    code = "problem"
+
+    def __init__(
+        self, code: Code, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code_of_problem, self.detail = code, detail
+        self.status, self.title = CATALOGUE[code]
+        self.headers = dict(headers or {})
+        if self.status == 503:  # noqa: PLR2004 - the one status that asks to come again
+            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+
+    @property
+    def problem(self) -> Problem:
+        """Return the body of the answer."""
+        return Problem(
+            type=f"urn:rekam:problem:{self.code_of_problem}",
+            code=self.code_of_problem,
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+        )
+
+
+def shown(text: str) -> str:
+    """Return a caller's text as an answer may show it: short, printable, and no NIK."""
+    if sum(character.isdigit() for character in text) > SHOWN_DIGITS_MAX:
+        return "(hidden: it has the digits of a NIK)"
+    if len(text) > SHOWN_CHARACTERS_MAX:
+        return f"(hidden: {len(text)} characters)"
+    return repr(text)

@@ -1,0 +1,173 @@
+"""Every call, once: path, method, parameters, answer, problems. Serving and OpenAPI read it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from projections.api import answers, calls, parameters
+from projections.api.office import Asked
+from projections.api.parameters import Parameter
+from projections.api.problems import Code
+from projections.cohort.reads import Cohort
+from projections.device_health.reads import Device, DeviceLedger
+from projections.person.reads import Person
+from rekam.runtime import metrics
+
+JSON: Final = "application/json"
+
+Handler = Callable[[Asked], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One call. Its name is the handler's, its summary the first line of the handler's story."""
+
+    path: str
+    handler: Handler
+    answer: type[msgspec.Struct] | None
+    """None: text, not JSON."""
+    method: str = "GET"
+    parameters: tuple[Parameter[Any], ...] = ()
+    body: type[msgspec.Struct] | None = None
+    problems: tuple[Code, ...] = ()
+    """Those beyond what every call may answer."""
+    is_stated: bool = False
+    """The answer carries the state that its figures are of."""
+    is_protected: bool = False
+    """Wants the bearer token."""
+    media_type: str = JSON
+
+    @property
+    def name(self) -> str:
+        """Return the call's name, unique in the table."""
+        return getattr(self.handler, "__name__", self.path)
+
+    @property
+    def summary(self) -> str:
+        """Return what the call answers, in a sentence."""
+        story = self.handler.__doc__ or ""
+        return story.splitlines()[0].rstrip(".")
+
+
+_REGIONAL: Final = (parameters.REGION, parameters.LEVEL)
+_PAGED: Final = (parameters.PLACE_CURSOR, parameters.LIMIT)
+
+
+async def get_index(_: Asked) -> answers.Index:
+    """Answer where to go from here."""
+    return answers.Index(
+        name="rekam",
+        openapi="/openapi.json",
+        calls=[f"{route.method} {route.path}" for route in ROUTES],
+    )
+
+
+async def get_openapi(_: Asked) -> bytes:
+    """Answer this description."""
+    from projections.api.openapi import document  # it reads this table
+
+    return document()
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(path="/", handler=get_index, answer=answers.Index),
+    Route(
+        path="/v1/coverage",
+        handler=calls.get_coverage,
+        answer=answers.Coverage,
+        parameters=(*_REGIONAL, parameters.AS_OF, parameters.KNOWN_AT),
+        problems=("instant_is_a_replay",),
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/verification",
+        handler=calls.get_verification,
+        answer=answers.Verification,
+        parameters=_REGIONAL,
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/devices",
+        handler=calls.get_devices,
+        answer=answers.Devices,
+        parameters=(
+            parameters.WITHIN,
+            parameters.LABEL,
+            parameters.KIND,
+            parameters.DEVICE_CURSOR,
+            parameters.LIMIT,
+        ),
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/devices/{id}",
+        handler=calls.get_device,
+        answer=Device,
+        parameters=(parameters.DEVICE,),
+        problems=("device_unknown",),
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/devices/{id}/ledger",
+        handler=calls.get_ledger,
+        answer=DeviceLedger,
+        parameters=(parameters.DEVICE,),
+        problems=("device_unknown",),
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/people/lookup",
+        method="POST",
+        handler=calls.look_up_person,
+        answer=Person,
+        body=answers.PeopleLookup,
+        problems=("person_unknown",),
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/people/{token}",
+        handler=calls.get_person,
+        answer=Person,
+        parameters=(parameters.TOKEN,),
+        problems=("person_unknown",),
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(path="/v1/cohorts", handler=calls.get_cohorts, answer=answers.Cohorts, is_stated=True),
+    Route(
+        path="/v1/cohorts/{id}",
+        handler=calls.get_cohort,
+        answer=Cohort,
+        parameters=(parameters.COHORT,),
+        problems=("cohort_unknown",),
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/quarantine",
+        handler=calls.get_quarantine,
+        answer=answers.ExcludedEntries,
+        parameters=_PAGED,
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/held",
+        handler=calls.get_held,
+        answer=answers.ExcludedEntries,
+        parameters=_PAGED,
+        is_stated=True,
+    ),
+    Route(path="/healthz", handler=calls.get_alive, answer=answers.Alive),
+    Route(
+        path="/readyz", handler=calls.get_ready, answer=answers.Ready, problems=("nothing_folded",)
+    ),
+    Route(
+        path="/metrics",
+        handler=calls.get_metrics,
+        answer=None,
+        media_type=metrics.CONTENT_TYPE,
+    ),
+    Route(path="/openapi.json", handler=get_openapi, answer=None),
+)

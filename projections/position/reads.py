@@ -1,0 +1,28 @@
+"""How far the projections have folded, and whether the database is what this program expects."""
+
+from typing import Final
+
+from projections.reading import Connection
+from rekam.runtime.postgres import load_migrations
+from rekam.runtime.queries import load_queries
+
+_QUERIES: Final = load_queries("projections.position", "queries_read.sql")
+
+Position = dict[int, int]
+"""Next offset by partition; a partition of which nothing was folded is absent."""
+
+
+async def position(connection: Connection, *, topic: str) -> Position:
+    """Return how far a topic is folded; empty before the first record."""
+    rows = await connection.fetch(_QUERIES["list_positions"], topic)
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
+async def pending_migrations(connection: Connection, *, package: str) -> list[str]:
+    """Return the migrations of this program that the database lacks."""
+    expected = [migration.name for migration in load_migrations(package)]
+    found = await connection.fetchrow(_QUERIES["find_migrations"])
+    if found is None or not found["is_migrated"]:
+        return expected
+    applied = {row["name"] for row in await connection.fetch(_QUERIES["list_migrations"])}
+    return [name for name in expected if name not in applied]

@@ -1,0 +1,106 @@
+"""The read API as a client sees it; every answer must be as the OpenAPI document describes it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from openapi_schema_validator import OAS31Validator
+
+from projections.api.app import create_app
+from projections.api.database import Database
+from projections.api.office import Office
+from projections.api.openapi import describe
+from projections.api.routes import ROUTES, Route
+from rekam.domain.topics import SEGMENTS
+from rekam.runtime.metrics import Metrics
+from tests.support.rows import RULES, TODAY, noon_ms
+
+TOKEN = "t" * 40
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+DOCUMENT = describe()
+
+
+def office() -> Office:
+    """Return an office whose today is TODAY."""
+    return Office(
+        rules=RULES,
+        token=TOKEN,
+        topic=SEGMENTS.name,
+        now_ms=lambda: noon_ms(TODAY),
+        metrics=Metrics(),
+    )
+
+
+@dataclass
+class Client:
+    """A client that checks each answer against the document before it gives it."""
+
+    http: httpx.AsyncClient
+    database: Database
+
+    async def get(self, url: str, **options: Any) -> httpx.Response:
+        """GET; the answer conforms."""
+        return await self.send("GET", url, **options)
+
+    async def post(self, url: str, **options: Any) -> httpx.Response:
+        """POST; the answer conforms."""
+        return await self.send("POST", url, **options)
+
+    async def send(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Send; the answer conforms."""
+        response = await self.http.request(method, url, **options)
+        conforms(response, method=method)
+        return response
+
+    async def figures(self, url: str, **options: Any) -> dict[str, Any]:
+        """GET and return the body of a good answer."""
+        response = await self.get(url, **options)
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+
+@asynccontextmanager
+async def serving(dsn: str, *, served: Office | None = None) -> AsyncIterator[Client]:
+    """Give a client of the application in this process, on a real database."""
+    app = create_app(served or office(), dsn=dsn)
+    # An exception in the application would be a bug: here it is an answer, as in production.
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
+    ):
+        yield Client(http, app.state.database)
+
+
+def conforms(response: httpx.Response, *, method: str) -> None:
+    """Fail unless status, media type and body are as the document says for this call."""
+    route = route_of(response.request.url.path, method)
+    if route is None or method == "OPTIONS":
+        return
+    described = DOCUMENT["paths"][route.path][route.method.lower()]["responses"]
+    status = str(response.status_code)
+    assert status in described, f"{route.path} answers {status}, undocumented: {response.text}"
+    [(media_type, content)] = described[status]["content"].items()
+    assert response.headers["content-type"].split(";")[0] == media_type.split(";")[0]
+    if "json" in media_type and response.content:
+        schema = {**content["schema"], "components": DOCUMENT["components"]}
+        OAS31Validator(schema).validate(json.loads(response.content))
+
+
+def route_of(path: str, method: str) -> Route | None:
+    """Return the route that takes a path; fixed paths before those with a parameter."""
+    wanted = "GET" if method == "HEAD" else method
+    of_path = [route for route in ROUTES if _matches(route.path, path)]
+    of_path.sort(key=lambda route: "{" in route.path)
+    return next((route for route in of_path if route.method == wanted), None)
+
+
+def _matches(template: str, path: str) -> bool:
+    parts, given = template.split("/"), path.split("/")
+    return len(parts) == len(given) and all(
+        part.startswith("{") or part == own for part, own in zip(parts, given, strict=True)
+    )
