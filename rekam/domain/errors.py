@@ -15,6 +15,9 @@
 A message has the facts, then what to do next.
 """
 
+# Names say what happened, without a word that all of them would share.
+# ruff: noqa: N818
+
 from collections.abc import Sequence
 from typing import ClassVar
 

@@ -12,6 +12,13 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from rekam.domain.errors import EventRejected, Held
+from rekam.domain.json_text import (
+    DEPTH_MAX,
+    explain,
+    holds_nul,
+    is_unknown_field,
+    nests_too_deeply,
+)
 from rekam.domain.segment import EVENT_BYTES_MAX, SEQ_MAX, ProducerText
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
@@ -20,10 +27,12 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Nik = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{16}\Z")]
-"""Sixteen digits; nothing is derived from them (domicile and birth data change, the NIK does not)."""
+"""Sixteen digits. Nothing is derived from them: domicile and birth data change, it does not."""
 
-DesaCode = Annotated[str, msgspec.Meta(pattern=r"^\d\d\.\d\d\.\d\d\.\d{4}\Z")]
-PlaceCode = Annotated[str, msgspec.Meta(pattern=r"^\d\d(\.\d\d(\.\d\d(\.\d{4})?)?)?\Z")]
+DesaCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{2}\.[0-9]{2}\.[0-9]{2}\.[0-9]{4}\Z")]
+PlaceCode = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?\Z")
+]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 PublicKeyText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
@@ -33,14 +42,16 @@ Score = Annotated[int, msgspec.Meta(ge=0, le=100)]
 ProducerKind = Literal["recorder", "relay", "registrar", "centre", "kpu", "office"]
 
 
-class _Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class _Data(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """The strictness that all event data share."""
 
 
 # -- recording ---------------------------------------------------------------------------------
 
 
-class RecordingCaptured(_Data):
+class RecordingCaptured(_Data, frozen=True):
     """A person's biometrics and data were recorded. `recording` is the producer's own id for it."""
 
     recording: Label
@@ -54,7 +65,7 @@ class RecordingCaptured(_Data):
     operator: Label | None = None
 
 
-class RecordingWithdrawn(_Data):
+class RecordingWithdrawn(_Data, frozen=True):
     """A recording is declared not to have been one (taken of the wrong person, a test)."""
 
     recording: Label
@@ -65,7 +76,7 @@ class RecordingWithdrawn(_Data):
 # -- centre ------------------------------------------------------------------------------------
 
 
-class StatusObserved(_Data):
+class StatusObserved(_Data, frozen=True):
     """The centre showed this status for a NIK at a moment: an observation, not a transition."""
 
     nik: Nik
@@ -75,7 +86,7 @@ class StatusObserved(_Data):
     source: Label
 
 
-class SuketIssued(_Data):
+class SuketIssued(_Data, frozen=True):
     """A letter in place of the card was issued; it carries the status of that moment."""
 
     nik: Nik
@@ -87,7 +98,7 @@ class SuketIssued(_Data):
 # -- device ------------------------------------------------------------------------------------
 
 
-class Heartbeat(_Data):
+class Heartbeat(_Data, frozen=True):
     """What the producer knows of itself; the latest by (epoch, seq) wins."""
 
     queue_events: Count
@@ -98,7 +109,7 @@ class Heartbeat(_Data):
     software: Label | None = None
 
 
-class FaultReported(_Data):
+class FaultReported(_Data, frozen=True):
     """Positive evidence that a component does not work."""
 
     component: Label
@@ -106,14 +117,14 @@ class FaultReported(_Data):
     detail: Text | None = None
 
 
-class FaultCleared(_Data):
+class FaultCleared(_Data, frozen=True):
     """The fault of that name in that component is gone."""
 
     component: Label
     fault: Label
 
 
-class ComponentSwapped(_Data):
+class ComponentSwapped(_Data, frozen=True):
     """A component left or entered the kit: two broken kits become one working kit."""
 
     slot: Label
@@ -121,7 +132,7 @@ class ComponentSwapped(_Data):
     installed: Label | None = None
 
 
-class RouteChanged(_Data):
+class RouteChanged(_Data, frozen=True):
     """The producer now sends by another route."""
 
     route: Label
@@ -129,8 +140,8 @@ class RouteChanged(_Data):
     reason: Text | None = None
 
 
-class ClockAnchored(_Data):
-    """True time of a boot session = its wall time + offset. May arrive after the events it mends."""
+class ClockAnchored(_Data, frozen=True):
+    """True time of a boot session = its wall time + offset. May come after the events it mends."""
 
     anchored_boot: Label
     offset_ms: Milliseconds
@@ -140,7 +151,7 @@ class ClockAnchored(_Data):
 # -- registry ----------------------------------------------------------------------------------
 
 
-class ProducerEnrolled(_Data):
+class ProducerEnrolled(_Data, frozen=True):
     """A producer may put segments on the log from now on, signed by this key."""
 
     producer: ProducerText
@@ -150,7 +161,7 @@ class ProducerEnrolled(_Data):
     enrolled_ms: Milliseconds
 
 
-class KeyRotated(_Data):
+class KeyRotated(_Data, frozen=True):
     """A further signing key of an enrolled producer."""
 
     producer: ProducerText
@@ -158,7 +169,7 @@ class KeyRotated(_Data):
     rotated_ms: Milliseconds
 
 
-class ProducerRevoked(_Data):
+class ProducerRevoked(_Data, frozen=True):
     """What the producer says happened at or after `effective_ms` does not count."""
 
     producer: ProducerText
@@ -166,7 +177,7 @@ class ProducerRevoked(_Data):
     reason: Text
 
 
-class EpochOpened(_Data):
+class EpochOpened(_Data, frozen=True):
     """The producer began a new outbox: re-enrolment, restore or corruption."""
 
     reason: Text
@@ -174,7 +185,7 @@ class EpochOpened(_Data):
     previous_head: Label | None = None
 
 
-class RangeDeclaredLost(_Data):
+class RangeDeclaredLost(_Data, frozen=True):
     """A person declares that these events will never come."""
 
     producer: ProducerText
@@ -187,14 +198,14 @@ class RangeDeclaredLost(_Data):
 # -- reference ---------------------------------------------------------------------------------
 
 
-class Region(msgspec.Struct, frozen=True, array_like=True):
+class Region(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Code and name of a region."""
 
     code: PlaceCode
     name: Text
 
 
-class TreePublished(_Data):
+class TreePublished(_Data, frozen=True):
     """The regions that exist from a day on, and what re-coded places became."""
 
     version: Label
@@ -203,14 +214,14 @@ class TreePublished(_Data):
     mapping: Annotated[dict[PlaceCode, PlaceCode], msgspec.Meta(max_length=1500)] = {}
 
 
-class Denominator(msgspec.Struct, frozen=True, array_like=True):
+class Denominator(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """How many of a desa must have a card."""
 
     desa: DesaCode
     wajib: Count
 
 
-class DenominatorPublished(_Data):
+class DenominatorPublished(_Data, frozen=True):
     """Wajib KTP per desa from a day on. It has a version and a basis, and it can fall."""
 
     version: Label
@@ -222,7 +233,7 @@ class DenominatorPublished(_Data):
 # -- cohort ------------------------------------------------------------------------------------
 
 
-class CohortPublished(_Data):
+class CohortPublished(_Data, frozen=True):
     """A list of people was handed over, such as the election commission's 427."""
 
     cohort: Label
@@ -232,7 +243,7 @@ class CohortPublished(_Data):
     entries: Count
 
 
-class CohortEntryListed(_Data):
+class CohortEntryListed(_Data, frozen=True):
     """One name of a list, by its number in it; the NIK is often missing."""
 
     cohort: Label
@@ -242,7 +253,7 @@ class CohortEntryListed(_Data):
     """KPU's own code for the person."""
 
 
-class CohortEntryResolved(_Data):
+class CohortEntryResolved(_Data, frozen=True):
     """What became of one name of a list."""
 
     cohort: Label
@@ -254,7 +265,7 @@ class CohortEntryResolved(_Data):
 # -- repair ------------------------------------------------------------------------------------
 
 
-class TicketOpened(_Data):
+class TicketOpened(_Data, frozen=True):
     """A repair is wanted."""
 
     ticket: Label
@@ -262,7 +273,7 @@ class TicketOpened(_Data):
     summary: Text
 
 
-class TicketAssigned(_Data):
+class TicketAssigned(_Data, frozen=True):
     """A technician took a repair."""
 
     ticket: Label
@@ -270,7 +281,7 @@ class TicketAssigned(_Data):
     technician: Label
 
 
-class TicketClosed(_Data):
+class TicketClosed(_Data, frozen=True):
     """A repair ended."""
 
     ticket: Label
@@ -281,7 +292,7 @@ class TicketClosed(_Data):
 # -- person ------------------------------------------------------------------------------------
 
 
-class ErasureOrdered(_Data):
+class ErasureOrdered(_Data, frozen=True):
     """A person is to be gone from every table (UU 27/2022 arts. 43-44); sums stay."""
 
     nik: Nik
@@ -361,7 +372,9 @@ class Event(msgspec.Struct, frozen=True):
         return TYPE_NAMES[type(self.data)]
 
 
-class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every event line holds; `data` is read by the type that it names."""
+
     type: Annotated[str, msgspec.Meta(max_length=100)]
     wall_ms: Milliseconds
     mono_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -369,17 +382,18 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: msgspec.Raw
 
 
-_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_line = msgspec.json.Decoder(EventLine).decode
 _decode_data = {name: msgspec.json.Decoder(struct).decode for name, struct in EVENT_TYPES.items()}
 _encode = msgspec.json.Encoder().encode
 _TYPE_FORM = re.compile(r"[a-z_]+(\.[a-z_]+)+\.v[0-9]{1,3}")
-_HOW_MSGSPEC_SAYS_UNKNOWN = "Object contains unknown field"
 
 
 def encode(event: Event) -> bytes:
     """Return the event as one JSON line without its line end."""
     return _encode(
-        _Line(event.type, event.wall_ms, event.mono_ms, event.boot, msgspec.Raw(_encode(event.data)))
+        EventLine(
+            event.type, event.wall_ms, event.mono_ms, event.boot, msgspec.Raw(_encode(event.data))
+        )
     )
 
 
@@ -391,30 +405,37 @@ def decode(line: bytes) -> Event:
     contains a value of the event.
     """
     if len(line) > EVENT_BYTES_MAX:
-        raise EventRejected(
-            "event_too_large", f"{len(line)} bytes; the limit is {EVENT_BYTES_MAX}"
-        )
+        raise EventRejected("event_too_large", f"{len(line)} bytes; the limit is {EVENT_BYTES_MAX}")
     try:
         outer = _decode_line(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(error) from error
+        raise _refusal(line, error) from None  # the library's message may show a value
     decode_data = _decode_data.get(outer.type)
     if decode_data is None:
+        if nests_too_deeply(line):
+            raise _too_deep()
         raise Held("unknown_type", f"type {_printable(outer.type)}; update this software")
     try:
         data = decode_data(outer.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _refusal(error) from error
+        raise _refusal(line, error) from None  # the library's message may show a value
+    if holds_nul(line):
+        raise EventRejected("schema_invalid", "a text holds U+0000, which no table can keep")
     return Event(outer.wall_ms, outer.mono_ms, outer.boot, data)
 
 
-def _refusal(error: Exception) -> EventRejected | Held:
+def _refusal(line: bytes, error: Exception) -> EventRejected | Held:
+    if nests_too_deeply(line):
+        return _too_deep()
+    if is_unknown_field(error):
+        return Held("unknown_field", "a field that this version does not know; update it")
     if isinstance(error, msgspec.ValidationError):
-        # msgspec's message names path and rule, and of the input only an unknown field's name.
-        if str(error).startswith(_HOW_MSGSPEC_SAYS_UNKNOWN):
-            return Held("unknown_field", "a field that this version does not know; update it")
-        return EventRejected("schema_invalid", str(error))
+        return EventRejected("schema_invalid", explain(error))
     return EventRejected("not_json", "the line is not a JSON object in UTF-8")
+
+
+def _too_deep() -> EventRejected:
+    return EventRejected("nested_too_deeply", f"nested more than {DEPTH_MAX} levels deep")
 
 
 def _printable(type_name: str) -> str:

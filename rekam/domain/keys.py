@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -77,8 +77,15 @@ class ReaderPublicKey:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read base64 of the raw key. Raises Misconfigured when it is none."""
-        return cls(_raw_from_text(text, what="X25519 public key"))
+        """Read base64 of the raw key. Raises Misconfigured when nothing can be encrypted to it."""
+        found = cls(_raw_from_text(text, what="X25519 public key"))
+        try:
+            X25519PrivateKey.generate().exchange(found.key)
+        except ValueError as error:  # a point of low order: the secret would be the same for all
+            raise Misconfigured(
+                ["X25519 public key is a point of low order; wanted a real one"]
+            ) from error
+        return found
 
     def to_text(self) -> str:
         """Return base64 of the raw key."""
@@ -187,8 +194,10 @@ def _load_pem(path: Path) -> object:
     try:
         return serialization.load_pem_private_key(path.read_bytes(), password=None)
     except FileNotFoundError as error:
-        raise Misconfigured([f"key file {path} does not exist"]) from error
-    except (ValueError, TypeError) as error:
+        raise Misconfigured([f"key file {path} does not exist; restore it from backup"]) from error
+    except OSError as error:
+        raise Misconfigured([f"key file {path} cannot be read: {error.strerror}"]) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise Misconfigured([f"key file {path} is not an unencrypted PKCS #8 PEM file"]) from error
 
 

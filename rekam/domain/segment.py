@@ -20,10 +20,14 @@ from cryptography.hazmat.primitives import hpke
 
 from rekam.domain.errors import Held, SegmentRejected
 from rekam.domain.ids import Epoch, ProducerId, Seq
+from rekam.domain.json_text import DEPTH_MAX, explain, holds_nul, nests_too_deeply
 from rekam.domain.keys import ReaderPrivateKey, ReaderPublicKey, SigningKey, VerifyKey
 
 MAGIC = b"RKM1"
 VERSION = 1
+VERSION_MAX = 9999
+"""A greater number in a header is no version of any future."""
+
 SIGNATURE_BYTES = 64
 HEADER_BYTES_MAX = 4096
 SEGMENT_EVENTS_MAX = 500
@@ -31,13 +35,16 @@ BODY_BYTES_MAX = 256 * 1024
 EVENT_BYTES_MAX = 64 * 1024
 DECOMPRESSED_BYTES_MAX = 4 * 1024 * 1024
 RATIO_MAX = 100
-RATIO_CHECKED_ABOVE_BYTES = EVENT_BYTES_MAX
-"""Below this size no ratio is asked: one legal event of equal bytes must always be sealable."""
+RATIO_CHECKED_ABOVE_BYTES = EVENT_BYTES_MAX + 1
+"""Up to this size, an event and its line end, no ratio is asked: one event always fits."""
 
 SEGMENT_BYTES_MAX = len(MAGIC) + 4 + HEADER_BYTES_MAX + SIGNATURE_BYTES + BODY_BYTES_MAX
 PAYLOAD_TYPE = b"application/vnd.rekam.segment-header.v1+json"
 SEQ_MAX = 2**53 - 1
 """Largest seq: JSON readers in other languages keep integers exact up to here."""
+
+CLOCK_MS_MAX = 2**53
+"""Bounds wall and monotonic clocks, either side of 1970, for the same reason."""
 
 _COMPRESSION_LEVEL = 6
 _WINDOW_BYTES_MAX = 8 * 1024 * 1024
@@ -45,23 +52,24 @@ _SUITE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM
 _SEALED_BYTES_MIN = 32 + 16  # HPKE encapsulated key and tag
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
 _KeyIdText = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
-ProducerText = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.\-]{0,63}\Z")]
-"""Producer ids stand in Kafka keys, URLs and file names: no personal data, no escapes needed."""
+ProducerText = Annotated[str, msgspec.Meta(pattern=r"^(?!.*[0-9]{16})[a-z0-9][a-z0-9.\-]{0,63}\Z")]
+"""Producer ids stand in Kafka keys, URLs and file names: no escapes needed, and never a NIK."""
 
 
 class Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the producer sealed the segment, by its own clocks."""
 
-    wall_ms: int
-    mono_ms: int
+    wall_ms: Annotated[int, msgspec.Meta(ge=-CLOCK_MS_MAX, le=CLOCK_MS_MAX)]
+    mono_ms: Annotated[int, msgspec.Meta(ge=0, le=CLOCK_MS_MAX)]
     boot: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is signed. `prev` is the hash of the previous segment's header or the epoch opening."""
 
-    v: int
+    v: _VersionNumber
     producer: ProducerText
     epoch: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     first: Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX - SEGMENT_EVENTS_MAX)]
@@ -120,9 +128,7 @@ class _Info(msgspec.Struct, frozen=True):
     reader: str
 
 
-def _info(
-    *, producer: str, epoch: int, first: int, count: int, prev: str, reader: str
-) -> bytes:
+def _info(*, producer: str, epoch: int, first: int, count: int, prev: str, reader: str) -> bytes:
     return _encode_json(_Info(producer, epoch, first, count, prev, reader))
 
 
@@ -137,7 +143,7 @@ class _Compressors(threading.local):
 _zstd = _Compressors()
 
 
-def seal(  # noqa: PLR0913 - a segment has this many independent parts; all but one are named
+def seal(
     lines: Sequence[bytes],
     *,
     producer: ProducerId,
@@ -153,7 +159,8 @@ def seal(  # noqa: PLR0913 - a segment has this many independent parts; all but 
     `lines` are encoded events without line ends, 1..SEGMENT_EVENTS_MAX of them. Not
     deterministic (HPKE takes a fresh key): seal once, keep the bytes, send the same bytes always.
     Raises SegmentRejected with the limit's code when a limit is passed; halve and try again:
-    a single event within EVENT_BYTES_MAX always fits.
+    a single event within EVENT_BYTES_MAX always fits. Raises it with `header_invalid` when an
+    argument has not the form that every reader will ask for.
     """
     if not 1 <= len(lines) <= SEGMENT_EVENTS_MAX:
         raise SegmentRejected(
@@ -198,6 +205,7 @@ def seal(  # noqa: PLR0913 - a segment has this many independent parts; all but 
             reader=reader.id,
         )
     )
+    _parse_header(header_bytes)  # what a reader would refuse must not leave the producer sealed
     signature = signing_key.sign(pre_authentication_encoding(header_bytes))
     return b"".join((MAGIC, struct.pack(">I", len(header_bytes)), header_bytes, signature, body))
 
@@ -242,23 +250,26 @@ def parse(raw: bytes) -> Segment:
 
 
 class _Version(msgspec.Struct):
-    v: int
+    v: _VersionNumber
 
 
 def _parse_header(header_bytes: bytes) -> Header:
     try:
         header = _decode_header(header_bytes)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        if _version_of(header_bytes) > VERSION:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if nests_too_deeply(header_bytes):
+            detail = f"nested more than {DEPTH_MAX} levels deep"
+        elif _version_of(header_bytes) > VERSION:
             raise Held(
                 "unknown_version", "the header is of a newer version; update this server"
-            ) from error
-        # msgspec names the field and the rule, never the value.
-        raise SegmentRejected("header_invalid", str(error)) from error
+            ) from None
+        else:
+            detail = explain(error)
+        raise SegmentRejected("header_invalid", detail) from None  # the message may show a value
     if header.v > VERSION:
         raise Held("unknown_version", f"header version {header.v}; update this server")
-    if header.v != VERSION:
-        raise SegmentRejected("header_invalid", f"header version {header.v}; wanted {VERSION}")
+    if holds_nul(header_bytes):
+        raise SegmentRejected("header_invalid", "a text holds U+0000, which no table can keep")
     return header
 
 
@@ -353,5 +364,3 @@ def _check_expansion(plain_bytes: int, packed_bytes: int) -> None:
 def producer_id(text: str) -> ProducerId:
     """Check a producer id. Raises msgspec.ValidationError naming the rule."""
     return ProducerId(msgspec.convert(text, ProducerText))
-
-

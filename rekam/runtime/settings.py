@@ -47,7 +47,6 @@ class Settings:
     gateway_port: int = 8081
     time_zone: str = "Asia/Makassar"
     registrar: str = "registrar"
-    rule_duplicate_counts: bool = True
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> "Settings":
@@ -80,7 +79,6 @@ class Settings:
             gateway_port=reading.value("gateway_port", _port, 8081),
             time_zone=reading.value("time_zone", _time_zone, "Asia/Makassar"),
             registrar=reading.value("registrar", _text, "registrar"),
-            rule_duplicate_counts=reading.value("rule_duplicate_counts", _boolean, default=True),
         )
         reading.finish(settings)
         return settings
@@ -106,7 +104,6 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
             "reader_keys",
             "person_key",
             "api_token",
-            "rule_duplicate_counts",
         )
     },
     # The name that other PostgreSQL tools already use.
@@ -185,7 +182,7 @@ def _read_file(config: Path | None, faults: list[str]) -> dict[str, object]:
 
 
 def _as_text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value)
 
 
 def _text(raw: str) -> str:
@@ -226,12 +223,6 @@ def _port(raw: str) -> int:
     if not raw.isascii() or not raw.isdigit() or not 1 <= int(raw) <= 65535:  # noqa: PLR2004
         raise _Unwanted("a port, 1 to 65535")
     return int(raw)
-
-
-def _boolean(raw: str) -> bool:
-    if raw not in ("true", "false"):
-        raise _Unwanted("true or false")
-    return raw == "true"
 
 
 def _time_zone(raw: str) -> str:

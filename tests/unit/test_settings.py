@@ -16,16 +16,14 @@ def test_nothing_set_gives_the_defaults() -> None:
     assert (settings.port, settings.gateway_port) == (8080, 8081)
     assert settings.time_zone == "Asia/Makassar"
     assert settings.kafka_security.protocol == "PLAINTEXT"
-    assert settings.rule_duplicate_counts is True
 
 
 def test_environment_overrides_the_file(tmp_path: Path) -> None:
     config = tmp_path / "rekam.toml"
-    config.write_text(f'port = 9000\nhome = "{tmp_path}"\nrule_duplicate_counts = false\n')
+    config.write_text(f'port = 9000\nhome = "{tmp_path}"\n')
     settings = Settings.load({"REKAM_PORT": "9001", "PATH": "/bin"}, config)
     assert settings.port == 9001
     assert settings.home == tmp_path
-    assert settings.rule_duplicate_counts is False
 
 
 def test_every_fault_is_told_at_once_with_variable_value_and_what_is_wanted(
@@ -44,7 +42,6 @@ def test_every_fault_is_told_at_once_with_variable_value_and_what_is_wanted(
         "PG_BIN": str(tmp_path),
         "REKAM_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
         "REKAM_KAFKA_SECURITY_PASSWORD_FILE": str(secret),
-        "REKAM_RULE_DUPLICATE_COUNTS": "yes",
         "REKAM_PROT": "1",
     }
     with pytest.raises(Misconfigured) as caught:
@@ -58,13 +55,12 @@ def test_every_fault_is_told_at_once_with_variable_value_and_what_is_wanted(
         f"PG_BIN='{tmp_path}': wanted a folder that holds postgres",
         "REKAM_KAFKA_SECURITY_USER is unset: wanted with SASL_SSL",
         "REKAM_KAFKA_SECURITY_PASSWORD_FILE=",
-        "REKAM_RULE_DUPLICATE_COUNTS='yes': wanted true or false",
         "REKAM_PROT: no such setting",
         "time_zone (file)='Mars/Olympus': wanted a time zone",
         "prot (file): no such setting",
     ):
         assert sum(part in fault for fault in faults) == 1, part
-    assert len(faults) == 11
+    assert len(faults) == 10
     assert "hush" not in str(caught.value)
 
 

@@ -1,0 +1,199 @@
+"""The key files of an office: what opens, who is trusted, and what hides people's numbers.
+
+    registrar_key     base64 of the registrar's public Ed25519 key: the trust root
+    reader_keys/      *.pem, X25519 private keys that open segment bodies; the newest one's public
+    reader.pub        half lies beside that folder, for the devices
+    person_key        32 bytes in hexadecimal: the key of person tokens
+    api_token         the bearer token of people lookup
+
+Secrets serve only while their owner alone can read them. Losing `reader_keys` or `person_key` loses
+what they guard: docs/runbooks say how to keep copies.
+"""
+
+import binascii
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from rekam.domain.errors import Misconfigured
+from rekam.domain.keys import (
+    PERSON_KEY_BYTES,
+    ReaderPrivateKey,
+    ReaderPublicKey,
+    VerifyKey,
+    write_secret,
+)
+from rekam.runtime.settings import ENVIRONMENT, Settings
+
+T = TypeVar("T")
+
+KEY_FILE_BYTES_MAX = 4096
+API_TOKEN_CHARACTERS_MIN = 32
+API_TOKEN_RANDOM_BYTES = 32
+
+_MAKE = "Run `rekam up` once, which makes missing keys, or restore the file from its copy"
+_RESTORE = "Restore the file from its copy"
+
+
+def load_registrar_key(settings: Settings) -> VerifyKey:
+    """Return the trust root. Raises Misconfigured when its file cannot serve."""
+    path = settings.registrar_key
+    return _parsed(path, "registrar_key", VerifyKey.from_text, _text(path, "registrar_key"))
+
+
+def load_readers(settings: Settings) -> tuple[ReaderPrivateKey, ...]:
+    """Return every private reader key, in the order of file names.
+
+    Raises Misconfigured with every fault at once, and when there is no key at all.
+    """
+    paths = _reader_paths(settings)
+    if not paths:
+        raise Misconfigured([f"{_named('reader_keys', settings.reader_keys)}: no *.pem. {_MAKE}"])
+    readers: list[ReaderPrivateKey] = []
+    faults: list[str] = []
+    for path in paths:
+        try:
+            _require_private(path, "reader_keys")
+            readers.append(ReaderPrivateKey.load(path))
+        except Misconfigured as error:
+            faults += error.faults
+    if faults:
+        raise Misconfigured(faults)
+    return tuple(readers)
+
+
+def reader_public_path(settings: Settings) -> Path:
+    """Return where the newest reader's public key lies."""
+    return settings.reader_keys.parent / "reader.pub"
+
+
+def load_reader_public(settings: Settings) -> ReaderPublicKey:
+    """Return the key to which new segments are encrypted. Raises Misconfigured."""
+    path = reader_public_path(settings)
+    return _parsed(path, "reader_keys", ReaderPublicKey.from_text, _text(path, "reader_keys"))
+
+
+def load_person_key(settings: Settings) -> bytes:
+    """Return the key of person tokens. Raises Misconfigured when its file cannot serve."""
+    return _parsed(
+        settings.person_key, "person_key", _person_key, _secret(settings.person_key, "person_key")
+    )
+
+
+def load_api_token(settings: Settings) -> str:
+    """Return the bearer token that people lookup wants. Raises Misconfigured."""
+    return _parsed(
+        settings.api_token, "api_token", _api_token, _secret(settings.api_token, "api_token")
+    )
+
+
+def make_missing_keys(settings: Settings) -> None:
+    """Make the office's keys that are not there yet; durable when this returns.
+
+    Replaces nothing, so it is safe at every start. Does not make the registrar: that is a producer
+    with a home of its own. For one process at a time (`rekam up` holds the folder's lock).
+    """
+    if not _reader_paths(settings):
+        reader = ReaderPrivateKey.generate()
+        reader.save(settings.reader_keys / f"{reader.id}.pem")
+    public = reader_public_path(settings)
+    if not public.exists():
+        # Also after a crash between the two files. With several keys a person chose the newest
+        # one, and only that person can say again which it is.
+        readers = load_readers(settings)
+        if len(readers) > 1:
+            raise Misconfigured(
+                [
+                    (
+                        f"{_named('reader_keys', public)}: missing, and {settings.reader_keys} "
+                        f"holds {len(readers)} keys. Restore it: the public half of the key in use"
+                    )
+                ]
+            )
+        write_public(public, readers[0].public.to_text())
+    for path, secret in (
+        (settings.person_key, secrets.token_hex(PERSON_KEY_BYTES)),
+        (settings.api_token, secrets.token_urlsafe(API_TOKEN_RANDOM_BYTES)),
+    ):
+        if not path.exists():
+            write_secret(path, f"{secret}\n".encode("ascii"))
+
+
+def write_public(path: Path, text: str) -> None:
+    """Write a new public key file that everyone may read; durable when this returns.
+
+    Raises FileExistsError if it is there.
+    """
+    write_secret(path, f"{text}\n".encode("ascii"))
+    path.chmod(0o644)
+
+
+def _reader_paths(settings: Settings) -> list[Path]:
+    return sorted(settings.reader_keys.glob("*.pem"))
+
+
+def _named(name: str, path: Path) -> str:
+    return f"{ENVIRONMENT[name]}, {path}"
+
+
+def _secret(path: Path, name: str) -> str:
+    _require_private(path, name)
+    return _text(path, name)
+
+
+def _require_private(path: Path, name: str) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # `_text` and `load` say what is wrong, better than a mode could.
+    if mode & 0o077:
+        raise Misconfigured(
+            [f"{_named(name, path)}: others than its owner may read it. Run: chmod 600 {path}"]
+        )
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(KEY_FILE_BYTES_MAX + 1)
+        if len(raw) > KEY_FILE_BYTES_MAX:
+            raise Misconfigured([f"{_named(name, path)}: larger than any key. {_RESTORE}"])
+        return raw.decode("ascii").strip()
+    except FileNotFoundError as error:
+        raise Misconfigured([f"{_named(name, path)}: does not exist. {_MAKE}"]) from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured([f"{_named(name, path)}: is not a text file. {_RESTORE}"]) from error
+    except OSError as error:
+        raise Misconfigured(
+            [f"{_named(name, path)}: cannot be read ({error.strerror}). {_RESTORE}"]
+        ) from error
+
+
+def _parsed(path: Path, name: str, parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except Misconfigured as error:
+        raise Misconfigured(
+            [f"{_named(name, path)}: {fault}. {_RESTORE}" for fault in error.faults]
+        ) from error
+
+
+def _person_key(text: str) -> bytes:
+    try:
+        key = binascii.unhexlify(text)
+    except (binascii.Error, ValueError) as error:
+        raise Misconfigured(
+            [f"is not hexadecimal; wanted {PERSON_KEY_BYTES * 2} digits"]
+        ) from error
+    if len(key) != PERSON_KEY_BYTES:
+        raise Misconfigured([f"has {len(key)} bytes; wanted {PERSON_KEY_BYTES}"])
+    return key
+
+
+def _api_token(text: str) -> str:
+    if len(text) < API_TOKEN_CHARACTERS_MIN or any(character.isspace() for character in text):
+        raise Misconfigured(
+            [f"is no token; wanted {API_TOKEN_CHARACTERS_MIN} characters or more on one line"]
+        )
+    return text
