@@ -29,6 +29,7 @@ RULES = Rules(zone=OfficeZone("Asia/Makassar"), registrar=REGISTRAR, person_key=
 START_MS = 1_500_000_000_000
 DAY_MS = 86_400_000
 PARTITIONS = 3
+FIRST_EPOCH = Epoch(1)
 DESA = ("64.08.04.2001", "64.08.04.2002", "64.08.12.1002")
 STATUSES = ("BIO_CAPTURED", "SENT_FOR_ENROLLMENT", "PRINT_READY_RECORD", "DUPLICATE_RECORD", "X_9")
 
@@ -50,7 +51,7 @@ class Life:
     producer: ProducerId
     key: SigningKey
     kind: str = "recorder"
-    epoch: Epoch = Epoch(1)
+    epoch: Epoch = FIRST_EPOCH
     boot: str = "boot-1"
     next_seq: int = 1
     prev: str = ""
@@ -122,7 +123,9 @@ class Log:
         return record
 
 
-def random_history(seed: int, *, segments: int = 24) -> list[LogRecord]:
+def random_history(  # noqa: C901 - one chapter for each thing that can happen
+    seed: int, *, segments: int = 24
+) -> list[LogRecord]:
     """Return a reproducible history in which everything that the rules know of may happen."""
     choose = random.Random(seed)
     registrar = Life(REGISTRAR, REGISTRAR_KEY, kind="registrar")

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from rekam.domain.topics import Topic
-from rekam.runtime.kafka import consumer_options, producer_options
+from rekam.runtime.kafka import producer_options
 from rekam.runtime.postgres import open_pool
 from stream_processors.app import ProcessorOptions, run_processor
 from stream_processors.folder import PostgresFolder
 from stream_processors.replay.audit import Comparison, compare
+from tests.support.device_log import log_ends
 from tests.support.history import REGISTRAR_KEY, RULES, new_opener
 from tests.support.waiting import until
 
@@ -64,15 +65,7 @@ class Projections:
 
     async def appended(self) -> int:
         """Return how many records the log has."""
-        partitions = [
-            TopicPartition(self.topic.name, number) for number in range(self.topic.partitions)
-        ]
-        consumer = AIOKafkaConsumer(**consumer_options(self.bootstrap))
-        await consumer.start()
-        try:
-            return sum((await consumer.end_offsets(partitions)).values())
-        finally:
-            await consumer.stop()
+        return sum((await log_ends(self.bootstrap, self.topic)).values())
 
     async def until_folded(self, count: int) -> None:
         """Return when at least that many records are folded."""
