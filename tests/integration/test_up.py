@@ -1,0 +1,151 @@
+"""`rekam up`: everything on one machine, healed when a part dies, gone when it is gone."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rekam.runtime.endpoints import endpoints_path, running_endpoints
+from rekam.runtime.keyring import load_readers, load_registrar_key
+from rekam.runtime.settings import Settings
+from tests.support.machine import RunningUp, command
+from tests.support.waiting import until
+
+PARTS = {"Kafka", "PostgreSQL", "processor", "api"}
+HEALING_SECONDS_MAX = 60.0
+
+
+@pytest.fixture(scope="module")
+async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningUp]:
+    """Give a `rekam up` that serves."""
+    async with RunningUp(tmp_path_factory.mktemp("up")) as running:
+        await running.until_it_prints("is running")
+        yield running
+
+
+async def rekam(up: RunningUp, *arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command(*arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(up.environ),
+    )
+    output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+async def status_of(up: RunningUp, path: str) -> int:
+    def get() -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{up.port}{path}") as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    return await asyncio.to_thread(get)
+
+
+async def test_everything_runs_and_other_commands_find_it(up: RunningUp) -> None:
+    settings = Settings.load(up.environ)
+    assert set(up.parts()) == PARTS
+    endpoints = running_endpoints(settings)
+    assert endpoints is not None
+    assert (endpoints.pid, endpoints.port) == (up.pid, up.port)
+    assert await status_of(up, "/healthz") == 200
+    assert await rekam(up, "topics", "diff") == (0, "4 topics are as they should be\n", "")
+    code, output, _ = await rekam(up, "db", "status")
+    assert (code, "pending" in output) == (0, False)
+    assert load_readers(settings)
+    assert load_registrar_key(settings)
+
+
+async def test_second_up_in_the_same_home_is_told_to_try_later(up: RunningUp) -> None:
+    code, output, errors = await rekam(up, "up")
+    assert (code, output) == (75, "")
+    assert f"`rekam up` in {up.home} already belongs to process {up.pid}" in errors
+    assert set(up.parts()) == PARTS
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+async def test_part_that_is_killed_is_back_and_all_works(up: RunningUp, name: str) -> None:
+    before = up.parts()
+    os.kill(before[name], signal.SIGKILL)
+
+    async def is_back() -> bool:
+        parts = up.parts()
+        return (
+            set(parts) == PARTS
+            and parts[name] != before[name]
+            and await status_of(up, "/readyz") in (200, 503)
+            and (await rekam(up, "topics", "diff"))[0] == 0
+            and (await rekam(up, "db", "status"))[0] == 0
+        )
+
+    await until(is_back, seconds_max=HEALING_SECONDS_MAX)
+
+
+async def test_end_in_order_leaves_no_part_and_no_address(tmp_path: Path) -> None:
+    async with RunningUp(tmp_path) as up:
+        await up.until_it_prints("is running")
+        assert set(up.parts()) == PARTS
+        assert await up.end(signal.SIGINT) == 0
+        await up.until_all_parts_are_gone()
+        assert not endpoints_path(Settings.load(up.environ)).exists()
+    last = (tmp_path / "log/api.log").read_text().splitlines()[-1]
+    assert json.loads(last)["event"] == "api_stopped"
+
+
+async def test_nothing_is_left_of_a_killed_up_and_the_next_one_starts(tmp_path: Path) -> None:
+    async with RunningUp(tmp_path) as up:
+        await up.until_it_prints("is running")
+        assert set(up.parts()) == PARTS
+        await up.end(signal.SIGKILL)
+        await up.until_all_parts_are_gone()
+        assert running_endpoints(Settings.load(up.environ)) is None
+    async with RunningUp(tmp_path, port=up.port) as again:
+        await again.until_it_prints("is running")
+
+
+async def test_signal_while_the_servers_start_leaves_none(tmp_path: Path) -> None:
+    async with RunningUp(tmp_path) as up:
+
+        async def has_begun() -> bool:
+            return "Kafka" in up.parts()
+
+        await until(has_begun)
+        assert await up.end(signal.SIGTERM) == 0
+        await up.until_all_parts_are_gone()
+
+
+async def test_part_that_refuses_its_settings_ends_all_with_its_words(tmp_path: Path) -> None:
+    key = tmp_path / "keys" / "person.key"
+    key.parent.mkdir()
+    key.touch(mode=0o600)
+    async with RunningUp(tmp_path) as up:
+        assert await up.end() == 2
+        assert f"misconfigured: processor: REKAM_PERSON_KEY, {key}: has 0 bytes" in up.errors
+
+
+async def test_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with RunningUp(tmp_path, port=port) as up:
+            assert await up.end() == 75
+            assert f"port {port} is held by another program" in up.errors
+    assert not (tmp_path / "kafka").exists()
+
+
+async def test_until_drained_without_demo_is_misuse(tmp_path: Path) -> None:
+    async with RunningUp(tmp_path, "--until-drained") as up:
+        assert await up.end() == 2
+        assert "--until-drained needs --demo" in up.errors
