@@ -101,6 +101,11 @@ class Opener:
         # Only ever grows, and an id never changes its key: races are harmless.
         self._known_keys: dict[KeyId, VerifyKey] = {registrar_key.id: registrar_key}
 
+    @property
+    def settings_id(self) -> str:
+        """Name all settings that can change an answer: equal digests need equal ones."""
+        return f"{self._rules.id};readers={','.join(sorted(self._readers))}"
+
     def meet_keys(self, keys: Mapping[KeyId, VerifyKey]) -> None:
         """Remember enrolled keys, so that later records open ahead of the fold."""
         self._known_keys.update(keys)

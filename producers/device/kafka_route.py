@@ -144,7 +144,7 @@ async def _discard(client: Any) -> None:
 
     aiokafka 0.14 has no such call: `AIOKafkaProducer.stop` waits until everything is delivered.
     So its sender is ended first and what it held is failed; then `stop` has nothing to wait for.
-    tests/integration/test_device_emission.py holds this against a broker that is gone.
+    tests/fault/test_device_kafka_route.py holds this against brokers that hang or are gone.
     """
     sender = client._sender.sender_task  # noqa: SLF001 - see above
     if sender is not None:
@@ -154,7 +154,16 @@ async def _discard(client: Any) -> None:
             await asyncio.wait({sender}, timeout=CLOSE_SECONDS_MAX / 2)
             if sender.done():
                 break
-        client._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001 - see above
+        held = client._message_accumulator  # noqa: SLF001 - see above
+        queued = [batch for batches in held._batches.values() for batch in batches]  # noqa: SLF001 - see above
+        # A batch that waits to be retried left this set; its own callback wants to remove it there.
+        held._pending_batches.update(queued)  # noqa: SLF001 - see above
+        held.fail_all(KafkaError("given up"))
+        for batch in queued:
+            # Who waits for room in it is gone; an unread exception would be reported later.
+            waiter = batch._drain_waiter  # noqa: SLF001 - see above
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()
     try:
         async with asyncio.timeout(CLOSE_SECONDS_MAX):
             await client.stop()

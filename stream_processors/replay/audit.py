@@ -26,7 +26,8 @@ class Comparison:
     """What a replay up to the live positions gave, beside what the live tables hold."""
 
     positions: Mapping[int, int]
-    rules: str
+    settings: str
+    """Names every setting that can change an answer."""
     live: Mapping[str, str]
     """Digest by projection."""
     replayed: Mapping[str, str]
@@ -68,7 +69,7 @@ async def compare(
     replayed = digests_of(store.tables())
     return Comparison(
         positions=positions,
-        rules=rules.id,
+        settings=opener.settings_id,
         live=projection_digests(live),
         replayed=projection_digests(replayed),
         differences=tuple(differences(live, replayed)),

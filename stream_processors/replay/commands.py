@@ -80,7 +80,7 @@ def _as_json(found: Comparison, seconds: float) -> str:
         {
             "equal": found.is_equal,
             "positions": found.positions,
-            "rules": found.rules,
+            "settings": found.settings,
             "live": found.live,
             "replayed": found.replayed,
             "differences": shown,
@@ -91,7 +91,7 @@ def _as_json(found: Comparison, seconds: float) -> str:
 
 
 def _as_text(found: Comparison, seconds: float) -> str:
-    lines = [f"rules {found.rules}", f"{sum(found.positions.values()):,} segments, {seconds} s", ""]
+    lines = [found.settings, f"{sum(found.positions.values()):,} segments, {seconds} s", ""]
     for projection, digest in found.replayed.items():
         verdict = "equal" if found.live[projection] == digest else "DIFFERS"
         lines.append(f"  {projection:<14}{digest[:32]}  {verdict}")

@@ -11,7 +11,7 @@ import pytest
 from producers.device.home import ProducerHome
 from producers.simulator.fleet import Fleet
 from producers.simulator.progress import Standing
-from producers.simulator.regency import Regency
+from producers.simulator.regency import DENOMINATOR_2016_FROM, DENOMINATOR_FROM, Regency
 from producers.simulator.run import simulate
 from producers.simulator.truth import expected
 from rekam.domain.errors import Misconfigured, Unavailable
@@ -25,7 +25,13 @@ from rekam.runtime.settings import Settings
 from tests.support.broker import Topics
 from tests.support.device_log import in_the_log
 from tests.support.office import new_office
-from tests.support.simulated import EventId, RunningSimulator, SimulatorLine, opened
+from tests.support.simulated import (
+    EventId,
+    RunningSimulator,
+    SimulatorLine,
+    opened,
+    projected,
+)
 
 PEOPLE, SEED, DEVICES = 2_000, 3, 40
 ARGUMENTS = ("--people", str(PEOPLE), "--seed", str(SEED), "--devices", str(DEVICES))
@@ -58,11 +64,10 @@ async def events_of(settings: Settings, bootstrap: str, topic: Topic) -> Mapping
     )
 
 
-def planned() -> set[EventId]:
-    """Return the ids of all events that the fleet plans."""
-    return {
-        (plan.producer, 1, seq) for plan in new_fleet().plans for seq in range(1, plan.events + 1)
-    }
+def planned(fleet: Fleet | None = None) -> set[EventId]:
+    """Return the ids of all events that a fleet plans."""
+    plans = (fleet or new_fleet()).plans
+    return {(plan.producer, 1, seq) for plan in plans for seq in range(1, plan.events + 1)}
 
 
 def of_fleet(events: Mapping[EventId, bytes]) -> dict[EventId, bytes]:
@@ -94,6 +99,46 @@ async def test_everything_planned_is_in_the_log_once_with_copies_of_some(
     assert len(by_registrar) - anchors == truth.events_of_registrar
     copies = Counter(await in_the_log(kafka.bootstrap, topic))
     assert sum(copies.values()) - len(copies) == truth.segments_sent_twice > 0
+
+
+async def test_projections_of_the_log_say_the_truth(
+    kafka: EmbeddedKafka, topics: Topics, tmp_path: Path
+) -> None:
+    topic = await topics.make()
+    settings = new_office(tmp_path, kafka=kafka.bootstrap)
+    await play(settings, topic)
+    tables = await projected(settings, kafka.bootstrap, topic.name)
+    truth = expected(PEOPLE, seed=SEED, devices=DEVICES)
+    for silent in ("held_record", "quarantined_record", "excluded_event"):
+        assert tables[silent] == []
+    # Everything became known today, or on both sides of midnight.
+    coverage: Counter[tuple[object, object]] = Counter()
+    for desa, occurred_on, _, count in tables["coverage_cell"]:
+        coverage[desa, occurred_on] += count
+    assert coverage == truth.recorded_on
+    statuses: Counter[object] = Counter()
+    for _, status, count in tables["verification_cell"]:
+        statuses[status] += count
+    assert statuses == truth.statuses
+    unresolved = truth.cohort_entries - sum(truth.buckets.values())
+    assert {bucket: count for _, bucket, count in tables["cohort_cell"]} == {
+        **truth.buckets,
+        "unresolved": unresolved,
+    }
+    wajib: Counter[object] = Counter()
+    for _, _, valid_from, _, desa, count in tables["denominator_cell"]:
+        wajib[valid_from, desa] += count
+    assert wajib == Counter(
+        {
+            (valid_from, desa): count
+            for valid_from, version in (
+                (DENOMINATOR_2016_FROM, truth.wajib_2016),
+                (DENOMINATOR_FROM, truth.wajib),
+            )
+            for desa, count in version.items()
+            if count
+        }
+    )
 
 
 async def test_a_second_run_adds_nothing(
@@ -162,22 +207,25 @@ async def test_killed_in_the_middle_and_started_again_it_forks_nothing(
     own_kafka: EmbeddedKafka, tmp_path: Path
 ) -> None:
     settings = new_office(tmp_path, kafka=own_kafka.bootstrap)
-    shares = (0.0, 0.1, 0.35, 0.6)
-    for share in shares:
+    people, cut_off = 6_000, 0
+    arguments = ("--once", "--people", str(people))
+    for share in (0.0, 0.05, 0.3, 0.6):
 
         def has_come_so_far(line: SimulatorLine, share: float = share) -> bool:
             return line.sent > share * line.total
 
-        async with RunningSimulator(tmp_path, own_kafka.bootstrap, "--once", *ARGUMENTS) as run:
+        async with RunningSimulator(tmp_path, own_kafka.bootstrap, *arguments) as run:
             await run.until(has_come_so_far)
             await run.kill()
-    async with RunningSimulator(tmp_path, own_kafka.bootstrap, "--once", *ARGUMENTS) as run:
+            cut_off += run.lines[-1].sent < run.lines[-1].total
+    assert cut_off >= 2
+    async with RunningSimulator(tmp_path, own_kafka.bootstrap, *arguments) as run:
         assert await run.ended() == 0
         last = run.lines[-1]
         assert (last.phase, last.appended, last.sent) == ("done", last.total, last.total)
     events = await events_of(settings, own_kafka.bootstrap, SEGMENTS)
-    assert set(of_fleet(events)) == planned()
-    assert recorded_people(events) == PEOPLE
+    assert set(of_fleet(events)) == planned(Fleet(Regency(people, seed=1)))
+    assert recorded_people(events) == people
 
 
 async def test_it_waits_for_a_kafka_that_comes_back(

@@ -78,18 +78,18 @@ class RunningUp:
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             os.close(descriptor)
 
-    async def until_it_prints(self, text: str) -> str:
+    async def until_it_prints(self, text: str, *, seconds_max: float = LINE_SECONDS_MAX) -> str:
         """Return the line of standard output that holds `text`, once it is there."""
         assert self._process.stdout is not None
-        return await self._line(self._process.stdout, text)
+        return await self._line(self._process.stdout, text, seconds_max)
 
     async def until_it_says(self, text: str) -> str:
         """Return the line of standard error that holds `text`, once it is there."""
         assert self._process.stderr is not None
-        return await self._line(self._process.stderr, text)
+        return await self._line(self._process.stderr, text, LINE_SECONDS_MAX)
 
-    async def _line(self, stream: asyncio.StreamReader, text: str) -> str:
-        async with asyncio.timeout(LINE_SECONDS_MAX):
+    async def _line(self, stream: asyncio.StreamReader, text: str, seconds_max: float) -> str:
+        async with asyncio.timeout(seconds_max):
             while line := (await stream.readline()).decode():
                 if stream is self._process.stderr:
                     self._errors.append(line)

@@ -3,15 +3,25 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
+from projections.rules import Rules
+from rekam.domain.clocks import OfficeZone
 from rekam.domain.events import ProducerEnrolled, decode
 from rekam.domain.keys import ReaderPrivateKey, VerifyKey
 from rekam.domain.segment import open_body, parse, verify
+from rekam.domain.topics import SEGMENTS
+from rekam.runtime.keyring import load_person_key, load_readers, load_registrar_key
+from rekam.runtime.settings import Settings
+from stream_processors.intake import Opener
+from stream_processors.replay.rebuild import rebuild
+from stream_processors.replay.source import read_log
+from tests.support.device_log import log_ends
 from tests.support.machine import command
 
 LINE_SECONDS_MAX = 60.0
@@ -107,3 +117,19 @@ def opened(
                 key = VerifyKey.from_text(enrolled.key)
                 keys[key.id] = key
     return lines
+
+
+async def projected(
+    settings: Settings, bootstrap: str, topic: str
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the rows of every projection's tables, folded from the log in memory."""
+    rules = Rules(
+        zone=OfficeZone(settings.time_zone),
+        registrar=settings.registrar,
+        person_key=load_person_key(settings),
+    )
+    root = load_registrar_key(settings)
+    opener = Opener(rules=rules, registrar_key=root, readers=load_readers(settings))
+    ends = await log_ends(bootstrap, replace(SEGMENTS, name=topic))
+    store = await rebuild(read_log(bootstrap, topic, ends), rules=rules, root=root, opener=opener)
+    return {name: [tuple(row) for row in rows] for name, rows in store.tables().items()}
