@@ -23,6 +23,7 @@ from rekam.domain.errors import (
     EventRejected,
     Held,
     Misconfigured,
+    OutboxBusy,
     ProblemFound,
     RekamError,
     Unavailable,
@@ -171,6 +172,8 @@ async def _sync(folder: Path, route: Route) -> None:
     with ProducerHome.open(folder) as home:
         try:
             sent = await drain(home, route, clock=DeviceClock())
+        except OutboxBusy:
+            raise
         except Unavailable as error:
             waiting = home.outbox.status().unsent_events
             raise Unavailable(f"{waiting} events wait in the outbox. {error}") from error
@@ -252,6 +255,8 @@ def _stamped(line: bytes, now: Reading) -> bytes:
         raise EventRejected(
             "not_an_event", 'wanted {"type": …, "data": {…}} with wall_ms, mono_ms, boot if known'
         ) from error
+    if (given.mono_ms is None) != (given.boot is None):
+        raise EventRejected("not_an_event", "mono_ms counts within boot: give both, or neither")
     stamped = msgspec.json.encode(
         {
             "type": given.type,

@@ -1,6 +1,6 @@
 """`rekam up`: everything on one machine, kept running until it is told to stop.
 
-    lock REKAM_HOME ─► Kafka ║ PostgreSQL ─► keys, registrar ║ topics ║ tables ─► up.json
+    lock REKAM_HOME ─► keys, registrar ─► Kafka ║ PostgreSQL ─► topics ║ tables ─► up.json
          ─► processor ─► read API ─► (simulator) ─► … ─► stopped in the reverse order
 
 A part that dies is started again. When this process is killed, its parts die with it.
@@ -36,7 +36,7 @@ from rekam.embedded.process import FolderLock, write_atomically
 from rekam.runtime.endpoints import Endpoints, endpoints_path
 from rekam.runtime.invocation import Invocation, invocation_of
 from rekam.runtime.kafka import apply_topics
-from rekam.runtime.keyring import make_missing_keys
+from rekam.runtime.keyring import check_keys, make_missing_keys
 from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import migrate
 from rekam.runtime.settings import KafkaSecurity, Settings
@@ -143,12 +143,13 @@ class Machine:
         """Open what the parts need, and say where it is."""
         settings = self.settings
         await _wait_for_port(settings.port)
-        stack.push_async_callback(self._stop_servers)
-        kafka, postgres = await self._start_servers()
         make_missing_keys(settings)
+        check_keys(settings)
         if not settings.registrar_key.exists():
             # Where the trust root is given, the registrar may well be on another machine.
             ensure_registrar(settings).close()
+        stack.push_async_callback(self._stop_servers)
+        kafka, postgres = await self._start_servers()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(apply_topics(kafka, security=self.security))
             tasks.create_task(migrate(postgres, MIGRATIONS))

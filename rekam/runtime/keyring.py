@@ -120,6 +120,25 @@ def make_missing_keys(settings: Settings) -> None:
             write_secret(path, f"{secret}\n".encode("ascii"))
 
 
+def check_keys(settings: Settings) -> None:
+    """Raise Misconfigured with every fault of the key files that are there, or do nothing."""
+    faults: list[str] = []
+    for path, load in (
+        (settings.registrar_key, load_registrar_key),
+        (settings.reader_keys, load_readers),
+        (reader_public_path(settings), load_reader_public),
+        (settings.person_key, load_person_key),
+        (settings.api_token, load_api_token),
+    ):
+        try:
+            if path.exists():
+                load(settings)
+        except Misconfigured as error:
+            faults += error.faults
+    if faults:
+        raise Misconfigured(faults)
+
+
 def write_public(path: Path, text: str) -> None:
     """Write a new public key file that everyone may read; durable when this returns.
 

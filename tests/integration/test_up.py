@@ -127,13 +127,16 @@ async def test_signal_while_the_servers_start_leaves_none(tmp_path: Path) -> Non
         await up.until_all_parts_are_gone()
 
 
-async def test_part_that_refuses_its_settings_ends_all_with_its_words(tmp_path: Path) -> None:
-    key = tmp_path / "keys" / "person.key"
-    key.parent.mkdir()
-    key.touch(mode=0o600)
+async def test_every_key_that_cannot_serve_is_named_before_anything_starts(tmp_path: Path) -> None:
+    person, token = tmp_path / "keys" / "person.key", tmp_path / "keys" / "api.token"
+    person.parent.mkdir()
+    person.touch(mode=0o600)
+    token.touch(mode=0o644)
     async with RunningUp(tmp_path) as up:
         assert await up.end() == 2
-        assert f"misconfigured: processor: REKAM_PERSON_KEY, {key}: has 0 bytes" in up.errors
+        assert f"misconfigured: REKAM_PERSON_KEY, {person}: has 0 bytes" in up.errors
+        assert f"misconfigured: REKAM_API_TOKEN, {token}: others than its owner" in up.errors
+    assert not (tmp_path / "kafka").exists()
 
 
 async def test_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
