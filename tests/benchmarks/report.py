@@ -1,0 +1,224 @@
+"""What a run came to: tables for people, one JSON object for programs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.appends import AppendRates
+from tests.benchmarks.comparison import StockRate
+from tests.benchmarks.live_fold import FoldRate
+from tests.benchmarks.machine import Timing
+from tests.benchmarks.steps import STEPS, Steps
+from tests.benchmarks.wire import WireSize
+
+STOCK_RATIO_WANTED: Final = {1: 4.0, 64: 30.0}
+"""How many times faster than the stock agent, by events a segment."""
+WIRE_BYTES_WANTED: Final = {256: 45.0}
+"""Bytes an event at most, by events a segment."""
+APPEND_SHARE_WANTED: Final = 0.85
+"""Of the bare write-and-fsync loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Everything that one run measured. Only the ratios mean anything on another machine."""
+
+    machine: dict[str, Any]
+    folds: Sequence[FoldRate]
+    stock: Sequence[StockRate]
+    floor: Timing
+    wire: Sequence[WireSize]
+    appends: AppendRates
+    steps: Sequence[Steps]
+
+    @property
+    def stock_best(self) -> StockRate:
+        """Return the faster of the stock agent's modes: what the fold is held against."""
+        return max(self.stock, key=lambda rate: rate.timing.per_second)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return numbers with their units in the names."""
+        best, floor = self.stock_best.timing.per_second, self.floor.per_second
+        return {
+            "machine": self.machine,
+            "fold": [
+                {
+                    "events_per_segment": fold.events_per_segment,
+                    "segments": fold.segments,
+                    "events": fold.timing.events,
+                    "seconds": fold.timing.seconds,
+                    "events_per_second": fold.timing.per_second,
+                    "times_stock": fold.timing.per_second / best,
+                    "times_stock_wanted": STOCK_RATIO_WANTED.get(fold.events_per_segment),
+                    "share_of_floor": fold.timing.per_second / floor,
+                }
+                for fold in self.folds
+            ],
+            "stock": [
+                {
+                    "commits_by": rate.mode,
+                    "events": rate.timing.events,
+                    "seconds": rate.timing.seconds,
+                    "events_per_second": rate.timing.per_second,
+                }
+                for rate in self.stock
+            ],
+            "floor": {
+                "events": self.floor.events,
+                "seconds": self.floor.seconds,
+                "events_per_second": floor,
+            },
+            "wire": [
+                {
+                    "events_per_segment": size.events_per_segment,
+                    "events": size.events,
+                    "segment_bytes_per_event": size.segment_bytes_per_event,
+                    "log_bytes_per_event": size.log_bytes_per_event,
+                    "bytes_per_event_wanted": WIRE_BYTES_WANTED.get(size.events_per_segment),
+                }
+                for size in self.wire
+            ],
+            "appends": {
+                "appends": self.appends.appends,
+                "record_bytes": self.appends.record_bytes,
+                "outbox_per_second": self.appends.outbox_per_second,
+                "floor_per_second": self.appends.floor_per_second,
+                "share_of_floor": self.appends.share,
+                "share_of_floor_wanted": APPEND_SHARE_WANTED,
+            },
+            "steps": [
+                {
+                    "events_per_segment": steps.events_per_segment,
+                    "events": steps.events,
+                    "chunks": steps.chunks,
+                    "us_per_event": dict(steps.us_per_event),
+                    "database_us_per_event": dict(steps.database_us_per_event),
+                }
+                for steps in self.steps
+            ],
+        }
+
+
+def print_report(results: Results, console: Console) -> None:
+    """Print a table for each question."""
+    machine = ", ".join(f"{name} {value}" for name, value in results.machine.items())
+    console.print(f"Only ratios mean anything elsewhere. {machine}")
+    for table in (
+        _rates(results),
+        _wire(results.wire),
+        _appends(results.appends),
+        *map(_steps, results.steps),
+    ):
+        console.print()
+        console.print(table)
+
+
+def _rates(results: Results) -> Table:
+    stock, floor = results.stock_best.timing.per_second, results.floor.per_second
+    rows = []
+    for fold in results.folds:
+        times = fold.timing.per_second / stock
+        wanted = STOCK_RATIO_WANTED.get(fold.events_per_segment)
+        rows.append(
+            (
+                f"fold, {fold.events_per_segment} a segment",
+                *_rate(fold.timing),
+                f"{times:.1f}x",
+                f"{fold.timing.per_second / floor:.2f}x",
+                "" if wanted is None else _reached(f">= {wanted:g}x (a)", times >= wanted),
+            )
+        )
+    rows += [
+        (
+            f"(a) stock agent, commits by {rate.mode}",
+            *_rate(rate.timing),
+            f"{rate.timing.per_second / stock:.1f}x",
+            f"{rate.timing.per_second / floor:.3f}x",
+            "",
+        )
+        for rate in results.stock
+    ]
+    rows.append(
+        (
+            "(b) floor: decode and COPY",
+            *_rate(results.floor),
+            f"{floor / stock:.1f}x",
+            "1.00x",
+            "",
+        )
+    )
+    return _table(
+        "Live, one worker", ("", "events", "events/s", "to (a)", "to (b)", "wanted"), rows
+    )
+
+
+def _rate(timing: Timing) -> tuple[str, str]:
+    return f"{timing.events:,}", f"{timing.per_second:,.0f}"
+
+
+def _wire(sizes: Iterable[WireSize]) -> Table:
+    rows = []
+    for size in sizes:
+        wanted = WIRE_BYTES_WANTED.get(size.events_per_segment)
+        rows.append(
+            (
+                f"{size.events_per_segment} a segment",
+                f"{size.segment_bytes_per_event:.1f}",
+                f"{size.log_bytes_per_event:.1f}",
+                ""
+                if wanted is None
+                else _reached(f"<= {wanted:g}", size.log_bytes_per_event <= wanted),
+            )
+        )
+    return _table("Bytes an event", ("", "segments", "broker's log", "wanted"), rows)
+
+
+def _appends(rates: AppendRates) -> Table:
+    return _table(
+        f"Durable appends, {rates.record_bytes:.0f} bytes each",
+        ("", "appends/s", "to the floor", "wanted"),
+        [
+            (
+                "Outbox.append, one event",
+                f"{rates.outbox_per_second:,.0f}",
+                f"{rates.share:.0%}",
+                _reached(f">= {APPEND_SHARE_WANTED:.0%}", rates.share >= APPEND_SHARE_WANTED),
+            ),
+            ("floor: write and fsync", f"{rates.floor_per_second:,.0f}", "100%", ""),
+        ],
+    )
+
+
+def _steps(steps: Steps) -> Table:
+    rows = [
+        (name, f"{steps.us_per_event[name]:.2f}", f"{steps.database_us_per_event[name]:.2f}")
+        for name in STEPS
+    ]
+    rows.append(
+        (
+            "sum",
+            f"{sum(steps.us_per_event.values()):.2f}",
+            f"{sum(steps.database_us_per_event.values()):.2f}",
+        )
+    )
+    return _table(
+        f"Where the time goes, {steps.events_per_segment} a segment, nothing beside another",
+        ("", "µs an event", "of it asyncpg and PostgreSQL"),
+        rows,
+    )
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _reached(wanted: str, is_reached: bool) -> str:  # noqa: FBT001 - the answer itself
+    return f"{wanted}: {'reached' if is_reached else 'MISSED'}"

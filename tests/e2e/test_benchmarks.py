@@ -1,0 +1,56 @@
+"""`make bench` runs and reports everything that it should; no number is judged here."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.benchmarks.comparison import STOCK_MODES
+from tests.benchmarks.steps import STEPS
+from tests.benchmarks.wire import EVENTS_PER_SEGMENT
+
+ROOT: Final = Path(__file__).parents[2]
+FOLDS: Final = [1, 16, 64, 500]
+TITLES: Final = (
+    "Live, one worker",
+    *(f"fold, {size} a segment" for size in FOLDS),
+    *(f"(a) stock agent, commits by {mode}" for mode in STOCK_MODES),
+    "(b) floor: decode and COPY",
+    "Bytes an event",
+    *(f"{size} a segment" for size in EVENTS_PER_SEGMENT),
+    "Durable appends",
+    "Outbox.append, one event",
+    "floor: write and fsync",
+    *STEPS,
+)
+
+
+async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
+    out = tmp_path / "folder" / "bench.json"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.benchmarks",
+        "--quick",
+        "--out",
+        str(out),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    printed, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()[-2_000:]
+    assert [title for title in TITLES if title not in printed.decode()] == []
+
+    found = msgspec.json.decode(out.read_bytes())
+    assert found["machine"]["fsync"] == "on"
+    assert [row["events_per_segment"] for row in found["fold"]] == FOLDS
+    assert all(row["times_stock"] > 0 and row["share_of_floor"] > 0 for row in found["fold"])
+    assert [row["commits_by"] for row in found["stock"]] == list(STOCK_MODES)
+    assert found["floor"]["events"] > 0
+    assert [row["events_per_segment"] for row in found["wire"]] == list(EVENTS_PER_SEGMENT)
+    assert found["appends"]["share_of_floor"] > 0
+    assert [row["events_per_segment"] for row in found["steps"]] == [1, 64, 500]
+    assert all(list(row["us_per_event"]) == list(STEPS) for row in found["steps"])
