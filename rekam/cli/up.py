@@ -27,6 +27,7 @@ from producers.office.registrar import ensure_registrar
 from rekam.cli.db import MIGRATIONS
 from rekam.cli.display import Display, display_for_this_process
 from rekam.cli.figures import Figures, ReadApi, collect, coverage_path, in_words
+from rekam.cli.root import EXIT_INTERRUPTED
 from rekam.cli.standing import Observer, Standing
 from rekam.cli.supervision import Child, keep_serving, output_of, rekam_command, rotate
 from rekam.domain.errors import Misconfigured, ProblemFound, Unavailable
@@ -47,7 +48,6 @@ STALLED_SECONDS_MAX = 600.0
 PORT_WAIT_SECONDS_MAX = 5.0
 """A read API of a killed `up` needs a moment to give its port back."""
 POLL_SECONDS = 0.1
-EXIT_INTERRUPTED = 130
 
 T = TypeVar("T")
 
@@ -74,9 +74,7 @@ def up(context: click.Context, *, demo: bool, until_drained: bool) -> None:
     invocation = invocation_of(context)
     settings = invocation.settings
     _require_consistent(settings)
-    settings.home.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(settings.home / "up.lock", what="`rekam up`")
-    lock.acquire()
+    lock = _own(settings.home)
     try:
         with _logging_to(settings.home / "log" / "up.log"), display_for_this_process() as display:
             machine = Machine(invocation, display, demo=demo, until_drained=until_drained)
@@ -163,6 +161,7 @@ class Machine:
     async def _start_servers(self) -> tuple[str, str]:
         """Start what is not named elsewhere, both at once; return bootstrap and DSN."""
         settings, say = self.settings, self.display.say
+        say(f"memulai / starting in {settings.home}")
         if settings.kafka is None:
             self._kafka = EmbeddedKafka(
                 state_dir=settings.home / "kafka", cache_dir=settings.home / "cache", report=say
@@ -274,7 +273,7 @@ class Machine:
                     goal = dict(standing.log_end)
                 if goal is not None and standing.has_reached(goal):
                     return
-            watchdog.look(standing)
+            watchdog.look(standing, now=time.monotonic())
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _conclude(self, figures: Figures) -> None:
@@ -336,16 +335,16 @@ class Machine:
 class Watchdog:
     """Ends a demo in which nothing moves any more, rather than to wait for ever."""
 
-    _last: tuple[int, int, int] = (-1, -1, -1)
-    _moved: float = field(default_factory=time.monotonic)
+    _last: tuple[int, int, int] | None = None
+    _moved: float | None = None
 
-    def look(self, standing: Standing | None) -> None:
+    def look(self, standing: Standing | None, *, now: float) -> None:
         """Note what has moved. Raises Unavailable when nothing has for too long."""
-        now = time.monotonic()
+        seen = self._last
         if standing is not None:
             seen = (standing.sending.appended, standing.records, standing.folded_records)
-            if seen != self._last:
-                self._last, self._moved = seen, now
+        if self._moved is None or seen != self._last:
+            self._last, self._moved = seen, now
         if now - self._moved > STALLED_SECONDS_MAX:
             raise Unavailable(
                 f"nothing has moved for {STALLED_SECONDS_MAX:.0f} s (appended, in the log, folded: "
@@ -375,6 +374,19 @@ def _require_consistent(settings: Settings) -> None:
                 )
             ]
         )
+
+
+def _own(home: Path) -> FolderLock:
+    """Become the one `rekam up` of a folder, which is made if it is not there."""
+    lock = FolderLock(home / "up.lock", what="`rekam up`")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise Misconfigured(
+            [f"REKAM_HOME={home}: wanted a folder that can be written ({error.strerror})"]
+        ) from error
+    return lock
 
 
 async def _wait_for_port(port: int) -> None:

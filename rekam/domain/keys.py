@@ -211,13 +211,22 @@ def _save_pem(path: Path, key: Ed25519PrivateKey | X25519PrivateKey) -> None:
 
 
 def write_secret(path: Path, secret: bytes) -> None:
-    """Write a new file of mode 0600 and make it durable. Raises FileExistsError if it is there."""
+    """Write a new file of mode 0600 and make it durable: whole or not at all.
+
+    Raises FileExistsError if it is there: a secret is never replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # of an earlier life that had our number
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

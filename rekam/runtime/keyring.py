@@ -6,8 +6,8 @@
     person_key        32 bytes in hexadecimal: the key of person tokens
     api_token         the bearer token of people lookup
 
-Secrets serve only while their owner alone can read them. Losing `reader_keys` or `person_key` loses
-what they guard: docs/runbooks say how to keep copies.
+Secrets serve only while their owner alone can read them. Keep copies elsewhere: without its reader
+key a segment can never be opened again, and without the person key nobody is found by NIK.
 """
 
 import binascii

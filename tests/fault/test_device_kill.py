@@ -15,6 +15,8 @@ from rekam.embedded.kafka import EmbeddedKafka
 from tests.support.broker import Topics
 from tests.support.device import STEPS, new_home
 from tests.support.device_log import chained, in_the_log
+from tests.support.history import REGISTRAR, REGISTRAR_KEY, Life
+from tests.support.processor import Projections, produce
 
 KILLS = 40
 
@@ -48,10 +50,13 @@ async def live_and_die(
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_what_was_promised_is_in_the_log_after_kills(
-    kafka: EmbeddedKafka, topics: Topics, tmp_path: Path, step: str
+    kafka: EmbeddedKafka, topics: Topics, database: str, tmp_path: Path, step: str
 ) -> None:
     topic = await topics.make(partitions=1)
-    new_home(tmp_path).close()
+    with new_home(tmp_path) as home:
+        registrar = Life(REGISTRAR, REGISTRAR_KEY)
+        enrolment = Life(home.producer, home.signing_key).enrolment()
+    await produce(kafka.bootstrap, topic, [(0, registrar.seal(registrar.event(enrolment)))])
     promised: list[int] = []
     choose = random.Random(step)
     for _ in range(KILLS // len(STEPS)):
@@ -68,7 +73,16 @@ async def test_what_was_promised_is_in_the_log_after_kills(
         before = home.outbox.next_seq - 1
         await drain(home, route, clock=DeviceClock())
         await route.stop()
-        found = chained(await in_the_log(kafka.bootstrap, topic), home)
+        raws = (await in_the_log(kafka.bootstrap, topic))[1:]
+        found = chained(raws, home)
         assert home.outbox.status().unsent_events == 0
         assert len(found) == home.outbox.next_seq - 1
     assert before >= max(promised, default=0)
+    async with Projections.of(database, kafka.bootstrap, topic) as projections:
+        async with projections.processor(tmp_path / "faust"):
+            await projections.until_folded(1 + len(raws))
+        assert (await projections.audit()).differences == ()
+        counted = await projections.pool.fetchval(
+            "SELECT sum(last - first + 1) FROM ledger_segment WHERE producer = 'dev-1'"
+        )
+        assert (counted or 0) == len(found)

@@ -148,6 +148,21 @@ async def test_taken_port_is_named_before_anything_starts(tmp_path: Path) -> Non
     assert not (tmp_path / "kafka").exists()
 
 
+async def test_home_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
+    async with RunningUp(tmp_path) as up:
+        await up.end(signal.SIGKILL)
+        file = tmp_path / "file"
+        file.touch()
+        process = await asyncio.create_subprocess_exec(
+            *command("up"),
+            stderr=asyncio.subprocess.PIPE,
+            env={**up.environ, "REKAM_HOME": str(file / "home")},
+        )
+        _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode().startswith(f"misconfigured: REKAM_HOME={file}/home: wanted a folder")
+
+
 async def test_until_drained_without_demo_is_misuse(tmp_path: Path) -> None:
     async with RunningUp(tmp_path, "--until-drained") as up:
         assert await up.end() == 2
