@@ -172,7 +172,7 @@ class Admission:
         self.fresh[key] = opened
         self.changed.add(key)
         for event in opened.events:
-            if isinstance(event.data, Enrolled | KeyAdded):
+            if event.kind == PRODUCER and isinstance(event.data, Enrolled | KeyAdded):
                 gained = VerifyKey(event.data.key)
                 target = event.key.decode()
                 self._keys[target][gained.id] = gained

@@ -11,6 +11,7 @@ from rekam.runtime.invocation import settings_of
 from rekam.runtime.postgres import open_pool
 from rekam.runtime.settings import Settings
 from stream_processors.app import ProcessorOptions, run_processor
+from stream_processors.collection import collect_rarely
 from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
 
@@ -27,6 +28,7 @@ def processor() -> None:
 @click.pass_context
 def run(context: click.Context) -> None:
     """Fold until SIGTERM or Ctrl-C; any number of these share the work."""
+    collect_rarely()
     uvloop.run(_run(settings_of(context)))
 
 

@@ -111,7 +111,7 @@ class _Fold:
         # What devices say of themselves (anchors), then what the registrar says, make the context
         # in which everything else is judged. The registrar's own rests on its anchors alone.
         self._set_judges(rows.values(), self.before)
-        self._judge_producers(lambda fact: isinstance(fact.data, LATEST_WINS))
+        self._judge_producers(lambda fact: type(fact.data) in LATEST_WINS)
         self._set_judges(rows.values(), self._contexts())
         self._judge_producers(lambda fact: fact.producer == self.rules.registrar)
         contexts = self._contexts()

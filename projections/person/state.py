@@ -16,6 +16,9 @@ DATE_UNKNOWN: Final = date.max
 UNPLACED: Final = "-"
 """Region of a person whose recording is not known yet."""
 
+_RECORDINGS: Final = frozenset((Captured, Withdrawn))
+"""Asked by exact type: an isinstance that says no costs a struct's ABC metaclass 0.15 µs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -35,9 +38,7 @@ def placement_steps(
     occurred last; the day is the earliest one.
     """
     recordings = [
-        fact
-        for fact in facts
-        if fact.verdict == COUNTS and isinstance(fact.data, Captured | Withdrawn)
+        fact for fact in facts if fact.verdict == COUNTS and type(fact.data) in _RECORDINGS
     ]
     if len(recordings) == 1:  # Nearly everyone: recorded once, never withdrawn.
         (fact,) = recordings
@@ -79,7 +80,7 @@ def current_observation(facts: Iterable[PersonFact]) -> tuple[PersonFact, Observ
     for fact in facts:
         if (
             fact.verdict == COUNTS
-            and isinstance(fact.data, Observed)
+            and type(fact.data) is Observed
             and (
                 latest is None
                 or (fact.data.observed_ms, fact.id) > (latest[1].observed_ms, latest[0].id)

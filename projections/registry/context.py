@@ -106,7 +106,7 @@ class Judge:
         What a device says of its own health is no less true in a fork or after its revocation,
         and enters no figure: it always counts, and the latest by (epoch, seq) stands for all.
         """
-        if isinstance(data, LATEST_WINS):
+        if type(data) in LATEST_WINS:
             return COUNTS, None
         context = self.context
         offset_ms = context.anchors.get(boot)

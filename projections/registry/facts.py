@@ -116,7 +116,7 @@ ProducerFact = Fact[ProducerData]
 decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[ProducerData]]).decode
 
 
-LATEST_WINS: Final = (Beat, Route, Fault, Anchor)
+LATEST_WINS: Final = frozenset((Beat, Route, Fault, Anchor))
 """Self-descriptions: evidence about the device that never enters a figure."""
 
 

@@ -16,6 +16,7 @@ import uvloop
 from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import open_pool
 from stream_processors.app import ProcessorOptions, run_processor
+from stream_processors.collection import collect_rarely
 from stream_processors.commands import CONNECTIONS_MAX
 from stream_processors.folder import PostgresFolder
 from stream_processors.worker import Hooks
@@ -54,4 +55,5 @@ async def _run(dsn: str, bootstrap: str, topic: str, folder: str) -> None:
 
 if __name__ == "__main__":
     configure_logging(json=True)
+    collect_rarely()
     uvloop.run(_run(*sys.argv[1:]))

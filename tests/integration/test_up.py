@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.endpoints import endpoints_path, running_endpoints
 from rekam.runtime.keyring import load_readers, load_registrar_key
 from rekam.runtime.settings import Settings
@@ -161,6 +162,31 @@ async def test_home_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
         _, errors = await process.communicate()
     assert process.returncode == 2
     assert errors.decode().startswith(f"misconfigured: REKAM_HOME={file}/home: wanted a folder")
+
+
+async def test_existing_servers_are_used_and_none_is_started(
+    tmp_path: Path, breakable_kafka: EmbeddedKafka, empty_database: str
+) -> None:
+    existing = {"REKAM_KAFKA": breakable_kafka.bootstrap, "REKAM_POSTGRES": empty_database}
+    async with RunningUp(tmp_path, settings=existing) as up:
+        await up.until_it_prints("is running")
+        assert set(up.parts()) == {"processor", "api"}
+        assert await rekam(up, "topics", "diff") == (0, "4 topics are as they should be\n", "")
+        assert (await rekam(up, "db", "status"))[0] == 0
+        device = ("--producer", "recorder-1", "--home", str(tmp_path / "device"))
+        code, request, _ = await rekam(up, "device", "init", *device)
+        assert code == 0
+        (tmp_path / "request.json").write_text(request)
+        enrolment = (str(tmp_path / "request.json"), "--place", "64.08.04")
+        assert (await rekam(up, "office", "enrol", *enrolment))[0] == 0
+
+        async def is_folded() -> bool:
+            return await status_of(up, "/v1/devices/recorder-1") == 200
+
+        await until(is_folded)
+        assert await up.end(signal.SIGTERM) == 0
+    assert not (tmp_path / "kafka").exists()
+    assert not (tmp_path / "postgres").exists()
 
 
 async def test_until_drained_without_demo_is_misuse(tmp_path: Path) -> None:

@@ -27,9 +27,16 @@ def free_port() -> int:
 class RunningUp:
     """One `rekam up`; whatever of it is left is killed when it is left."""
 
-    def __init__(self, home: Path, *arguments: str, port: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.home, self.port = home, port or free_port()
         self._arguments = arguments
+        self._settings = settings or {}
         self._process: asyncio.subprocess.Process
         self._started: dict[int, int] = {}
         self._errors: list[str] = []
@@ -38,7 +45,8 @@ class RunningUp:
     def environ(self) -> Mapping[str, str]:
         """Return the environment in which other commands find it."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith("REKAM_")}
-        return {**kept, "REKAM_HOME": str(self.home), "REKAM_PORT": str(self.port)}
+        own = {"REKAM_HOME": str(self.home), "REKAM_PORT": str(self.port)}
+        return {**kept, **own, **self._settings}
 
     @property
     def pid(self) -> int:
