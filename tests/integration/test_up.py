@@ -168,7 +168,8 @@ async def test_existing_servers_are_used_and_none_is_started(
     tmp_path: Path, breakable_kafka: EmbeddedKafka, empty_database: str
 ) -> None:
     existing = {"REKAM_KAFKA": breakable_kafka.bootstrap, "REKAM_POSTGRES": empty_database}
-    async with RunningUp(tmp_path, settings=existing) as up:
+    home = tmp_path / "up"
+    async with RunningUp(home, settings=existing) as up:
         await up.until_it_prints("is running")
         assert set(up.parts()) == {"processor", "api"}
         assert await rekam(up, "topics", "diff") == (0, "4 topics are as they should be\n", "")
@@ -185,8 +186,8 @@ async def test_existing_servers_are_used_and_none_is_started(
 
         await until(is_folded)
         assert await up.end(signal.SIGTERM) == 0
-    assert not (tmp_path / "kafka").exists()
-    assert not (tmp_path / "postgres").exists()
+    assert not (home / "kafka").exists()
+    assert not (home / "postgres").exists()
 
 
 async def test_until_drained_without_demo_is_misuse(tmp_path: Path) -> None:
