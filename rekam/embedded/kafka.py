@@ -80,7 +80,8 @@ class EmbeddedKafka:
                 self._state_dir / "ports.json", ["broker", "controller"], server="Kafka"
             )
             config = self._state_dir / "server.properties"
-            write_atomically(config, self._properties())
+            lines = (f"{name}={value}\n" for name, value in self.properties(**self._ports).items())
+            write_atomically(config, "".join(lines))
             await self._format_once(jars, config)
             self._server.rotate_log()
             self._server.launch([*_java(jars, heap_mb=self._heap_mb), "kafka.Kafka", str(config)])
@@ -114,18 +115,18 @@ class EmbeddedKafka:
     def _data_dir(self) -> Path:
         return self._state_dir / "data"
 
-    def _properties(self) -> str:
-        broker = f"127.0.0.1:{self._ports['broker']}"
-        controller = f"127.0.0.1:{self._ports['controller']}"
-        properties = {
+    def properties(self, *, broker: int, controller: int) -> dict[str, str]:
+        """Return the broker's configuration for these ports; a subclass may widen it."""
+        listener, quorum = f"127.0.0.1:{broker}", f"127.0.0.1:{controller}"
+        return {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{broker}",
+            "listeners": f"PLAINTEXT://{listener},CONTROLLER://{quorum}",
+            "advertised.listeners": f"PLAINTEXT://{listener}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "controller.quorum.bootstrap.servers": controller,
+            "controller.quorum.bootstrap.servers": quorum,
             "log.dirs": str(self._data_dir),
             # A typing error in a topic's name is an error, and `rekam topics apply` its cure.
             "auto.create.topics.enable": "false",
@@ -158,7 +159,6 @@ class EmbeddedKafka:
             # A killed worker's partitions may go to another after a second, if clients ask for it.
             "group.min.session.timeout.ms": "1000",
         }
-        return "".join(f"{name}={value}\n" for name, value in properties.items())
 
     async def _format_once(self, jars: Path, config: Path) -> None:
         done = self._state_dir / "formatted"
