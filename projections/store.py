@@ -54,6 +54,7 @@ class PostgresStore:
         await self._write("write_producers", (tuple(row) for row in changes.producers.values()))
         await self._write("write_segments", map(_segment_values, changes.ledger.values()))
         await self._write("write_copies", changes.copies.values())
+        await self._write("mark_receipts_due", {(name,) for name in _owed_receipts(changes)})
         await self._write("delete_held", changes.held_released)
         await self._write("write_held", changes.held.values())
         await self._write("write_quarantined", changes.quarantined.values())
@@ -73,6 +74,15 @@ class PostgresStore:
         ordered = sorted(rows, key=_leading)
         if ordered:
             await self._connection.execute(QUERIES[query], *_columns(ordered))
+
+
+def _owed_receipts(changes: Changes) -> set[str]:
+    """Return whose ledger or registry changes: all of them are locked by now."""
+    return {
+        *changes.producers,
+        *(row.producer for row in changes.ledger.values()),
+        *(row.producer for row in changes.copies.values()),
+    }
 
 
 def _leading(row: Sequence[object]) -> tuple[Any, ...]:

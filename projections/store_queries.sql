@@ -78,6 +78,12 @@ SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[], $5::
     $6::bigint[], $7::bytea[])
 ON CONFLICT DO NOTHING;
 
+-- name: mark_receipts_due
+-- Owe these producers a new receipt, in the given order. Touches no index when the mark is there.
+INSERT INTO receipt_due AS due (producer, generation)
+SELECT name, 1 FROM unnest($1::text[]) AS given (name)
+ON CONFLICT (producer) DO UPDATE SET generation = due.generation + 1;
+
 -- name: delete_held
 -- What was held and has been decided.
 DELETE FROM held_record AS stored

@@ -6,14 +6,17 @@ import signal
 import click
 import uvloop
 
+from projections.ledger.receipts import Registrar
 from rekam.runtime.endpoints import kafka_bootstrap, postgres_dsn
 from rekam.runtime.invocation import settings_of
+from rekam.runtime.keyring import load_receipt_key
 from rekam.runtime.postgres import open_pool
 from rekam.runtime.settings import Settings
 from stream_processors.app import ProcessorOptions, run_processor
 from stream_processors.collection import collect_rarely
 from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
+from stream_processors.receipts import ReceiptPublisher, publishing
 
 CONNECTIONS_MAX = 3
 """One folds, one reads positions at a rebalance, one to spare."""
@@ -27,13 +30,14 @@ def processor() -> None:
 @processor.command()
 @click.pass_context
 def run(context: click.Context) -> None:
-    """Fold until SIGTERM or Ctrl-C; any number of these share the work."""
+    """Fold and publish receipts until SIGTERM or Ctrl-C; any number of these share the work."""
     collect_rarely()
     uvloop.run(_run(settings_of(context)))
 
 
 async def _run(settings: Settings) -> None:
     rules, root, opener = folding_settings(settings)
+    receipt_key = load_receipt_key(settings)
     options = ProcessorOptions(
         bootstrap=kafka_bootstrap(settings),
         data_dir=settings.home / "processor",
@@ -54,4 +58,12 @@ async def _run(settings: Settings) -> None:
         await folder.meet_known_keys()
         return folder
 
-    await run_processor(options, open_folder, stopping)
+    publisher = ReceiptPublisher(
+        dsn=postgres_dsn(settings),
+        bootstrap=options.bootstrap,
+        security=options.security,
+        key=receipt_key,
+        registrar=Registrar(rules.registrar, root),
+    )
+    async with publishing(publisher):
+        await run_processor(options, open_folder, stopping)

@@ -33,9 +33,13 @@ from rekam.domain.events import (
     ProducerKind,
     ProducerRevoked,
     PublicKeyText,
+    RangeDeclaredLost,
     Region,
     StatusObserved,
     Text,
+    TicketAssigned,
+    TicketClosed,
+    TicketOpened,
     TreePublished,
 )
 from rekam.domain.segment import ProducerText
@@ -46,6 +50,7 @@ REQUEST_BYTES_MAX: Final = 4096
 DATE: Final = click.DateTime(["%Y-%m-%d"])
 
 table_argument = click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+producer_option = click.option("--producer", required=True, help="Whom it is about.")
 version_option = click.option("--version", required=True, help="Names this publication.")
 valid_from_option = click.option("--valid-from", required=True, type=DATE, help="Its first day.")
 
@@ -132,6 +137,77 @@ def revoke(context: click.Context, *, producer: str, effective: str, reason: str
     fact = _checked(ProducerRevoked, producer=producer, effective_ms=effective_ms, reason=reason)
     _publish(settings, [fact])
     click.echo(f"revoked: {producer} from {effective} on")
+
+
+@office.command("declare-lost")
+@producer_option
+@click.option("--epoch", type=int, required=True, help="Which life of its outbox.")
+@click.option("--first", type=int, required=True, help="Seq of the first event given up.")
+@click.option("--last", type=int, required=True, help="Seq of the last one.")
+@click.option("--reason", required=True)
+@click.pass_context
+def declare_lost(
+    context: click.Context, *, producer: str, epoch: int, first: int, last: int, reason: str
+) -> None:
+    """Give up waiting for a range of events: it is no gap any more.
+
+    What arrives of them all the same still counts. Nobody can take this word back.
+    """
+    if last < first:
+        raise Misconfigured([f"--last {last}: wanted {first} or more, the first seq given up"])
+    fact = _checked(
+        RangeDeclaredLost, producer=producer, epoch=epoch, first=first, last=last, reason=reason
+    )
+    _publish(settings_of(context), [fact])
+    click.echo(
+        f"declared lost: {last - first + 1} events of {producer}, epoch {epoch}, {first}-{last}"
+    )
+
+
+@office.group()
+def ticket() -> None:
+    """Keep account of repairs."""
+
+
+ticket_argument = click.argument("ticket_id", metavar="TICKET")
+
+
+@ticket.command("open")
+@ticket_argument
+@producer_option
+@click.option("--summary", required=True, help="What is wrong with it.")
+@click.pass_context
+def open_ticket(context: click.Context, *, ticket_id: str, producer: str, summary: str) -> None:
+    """Ask for a repair. TICKET is its name, which the office chooses."""
+    fact = _checked(TicketOpened, ticket=ticket_id, producer=producer, summary=summary)
+    _publish(settings_of(context), [fact])
+    click.echo(f"opened: {ticket_id} for {producer}")
+
+
+@ticket.command("assign")
+@ticket_argument
+@producer_option
+@click.option("--technician", required=True, help="Who takes it.")
+@click.pass_context
+def assign_ticket(
+    context: click.Context, *, ticket_id: str, producer: str, technician: str
+) -> None:
+    """Say who repairs it."""
+    fact = _checked(TicketAssigned, ticket=ticket_id, producer=producer, technician=technician)
+    _publish(settings_of(context), [fact])
+    click.echo(f"assigned: {ticket_id} for {producer}")
+
+
+@ticket.command("close")
+@ticket_argument
+@producer_option
+@click.option("--outcome", required=True, help="What became of it.")
+@click.pass_context
+def close_ticket(context: click.Context, *, ticket_id: str, producer: str, outcome: str) -> None:
+    """End a repair."""
+    fact = _checked(TicketClosed, ticket=ticket_id, producer=producer, outcome=outcome)
+    _publish(settings_of(context), [fact])
+    click.echo(f"closed: {ticket_id} for {producer}")
 
 
 @office.command("publish-denominators")

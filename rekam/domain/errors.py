@@ -69,19 +69,33 @@ class Held(RekamError):
 
 
 class Unavailable(RekamError):
-    """Something that Rekam needs does not answer now."""
+    """Something that Rekam needs does not answer now.
+
+    `retry_after_seconds` is how long the other side asked to be left alone, if it did.
+    """
 
     code = "unavailable"
     retriable = True
     exit_code = 75
 
+    def __init__(self, *facts: object, retry_after_seconds: float | None = None) -> None:
+        super().__init__(*facts)
+        self.retry_after_seconds = retry_after_seconds
+
 
 class Overloaded(RekamError):
-    """A limit is reached for the moment: slow down and try again."""
+    """A limit is reached for the moment: slow down and try again.
+
+    `retry_after_seconds` is how long the other side asked to be left alone, if it did.
+    """
 
     code = "overloaded"
     retriable = True
     exit_code = 75
+
+    def __init__(self, *facts: object, retry_after_seconds: float | None = None) -> None:
+        super().__init__(*facts)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class OutboxFull(Overloaded):
@@ -96,6 +110,12 @@ class OutboxBusy(Unavailable):
     code = "outbox_busy"
 
 
+class CustodyFull(Overloaded):
+    """A relay has no room for another segment; what it holds stays."""
+
+    code = "custody_full"
+
+
 class Misconfigured(RekamError):
     """The settings or the machine do not allow a start; `faults` names each one."""
 
@@ -105,6 +125,24 @@ class Misconfigured(RekamError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = tuple(faults)
+
+
+class StickUnusable(Misconfigured):
+    """A stick cannot be written to, or is no stick: another one, or another folder, is needed."""
+
+    code = "stick_unusable"
+
+
+class StickFull(StickUnusable):
+    """A stick has no room for what should go onto it; what is on it stays."""
+
+    code = "stick_full"
+
+
+class StickFailed(Unavailable):
+    """A stick went away, or does not give back what was written; run it again and it goes on."""
+
+    code = "stick_failed"
 
 
 class ProblemFound(RekamError):

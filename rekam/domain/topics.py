@@ -37,4 +37,21 @@ QUARANTINE = Topic("rekam.quarantine.v1", 1, _KEEP_FOR_EVER)
 CHECKPOINTS = Topic("rekam.checkpoints.v1", 1, _KEEP_FOR_EVER)
 """Signed Merkle roots of the log."""
 
-ALL = (SEGMENTS, EVENTS, QUARANTINE, CHECKPOINTS)
+RECEIPTS = Topic(
+    "rekam.receipts.v1",
+    12,
+    {
+        "cleanup.policy": "compact",
+        "message.timestamp.type": "LogAppendTime",
+        "max.message.bytes": str(RECORD_BYTES_MAX),
+        "compression.type": "producer",
+        # A reader begins at the start: what a newer receipt has replaced should soon be gone.
+        "segment.bytes": str(64 * 1024 * 1024),
+        "segment.ms": str(6 * 3600 * 1000),
+        "min.cleanable.dirty.ratio": "0.3",
+    },
+)
+"""The newest receipt of every producer (docs/receipt-v1.md). Key = producer id. The one topic that
+is no part of the log: it can be made again from the ledger."""
+
+ALL = (SEGMENTS, EVENTS, QUARANTINE, CHECKPOINTS, RECEIPTS)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_MS = 10_000
 PROBE_SECONDS_MAX = 2.0
+DISCARD_SECONDS_MAX = 2.0
+"""For each of the two steps in which a client is given up."""
 APPLY_SECONDS_MAX = 30.0
 REPLICAS_WANTED = 3
 OPEN_NETWORK = KafkaSecurity()
@@ -89,6 +91,40 @@ def consumer_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> 
         "heartbeat_interval_ms": 3_000,
         "max_poll_interval_ms": 300_000,
     }
+
+
+async def discard_producer(client: Any) -> bool:
+    """Close an `AIOKafkaProducer` within a bounded time, whether its broker answers or not.
+
+    What it had not delivered is failed with KafkaError. Returns whether its sockets are known to
+    be closed; if not, they go with the client. aiokafka 0.14 has no such call:
+    `AIOKafkaProducer.stop` waits until everything is delivered. So its sender is ended first and
+    what it held is failed; then `stop` has nothing to wait for.
+    """
+    sender = client._sender.sender_task  # noqa: SLF001 - see above
+    if sender is not None:
+        for _ in range(2):
+            # The first cancellation waits for requests in flight, the second one does not.
+            sender.cancel()
+            await asyncio.wait({sender}, timeout=DISCARD_SECONDS_MAX / 2)
+            if sender.done():
+                break
+        held = client._message_accumulator  # noqa: SLF001 - see above
+        queued = [batch for batches in held._batches.values() for batch in batches]  # noqa: SLF001 - see above
+        # A batch that waits to be retried left this set; its own callback wants to remove it there.
+        held._pending_batches.update(queued)  # noqa: SLF001 - see above
+        held.fail_all(KafkaError("given up"))
+        for batch in queued:
+            # Who waits for room in it is gone; an unread exception would be reported later.
+            waiter = batch._drain_waiter  # noqa: SLF001 - see above
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()
+    try:
+        async with asyncio.timeout(DISCARD_SECONDS_MAX):
+            await client.stop()
+    except (KafkaError, OSError, TimeoutError):
+        return False
+    return True
 
 
 async def is_answering(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> bool:

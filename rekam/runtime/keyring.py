@@ -5,6 +5,8 @@
     reader.pub        half lies beside that folder, for the devices
     person_key        32 bytes in hexadecimal: the key of person tokens
     api_token         the bearer token of people lookup
+    receipt_key       *.pem, the private Ed25519 key that signs receipts; `receipt.pub` beside it is
+                      the public half, which devices must trust before they delete anything
 
 Secrets serve only while their owner alone can read them. Keep copies elsewhere: without its reader
 key a segment can never be opened again, and without the person key nobody is found by NIK.
@@ -21,6 +23,7 @@ from rekam.domain.keys import (
     PERSON_KEY_BYTES,
     ReaderPrivateKey,
     ReaderPublicKey,
+    SigningKey,
     VerifyKey,
     write_secret,
 )
@@ -88,6 +91,22 @@ def load_api_token(settings: Settings) -> str:
     )
 
 
+def load_receipt_key(settings: Settings) -> SigningKey:
+    """Return the key that signs receipts. Raises Misconfigured when its file cannot serve."""
+    return _signing_key(settings.receipt_key, "receipt_key")
+
+
+def receipt_public_path(settings: Settings) -> Path:
+    """Return where the public half of the receipt key lies."""
+    return settings.receipt_key.parent / "receipt.pub"
+
+
+def load_receipt_public(settings: Settings) -> VerifyKey:
+    """Return the key whose receipts devices of this office trust. Raises Misconfigured."""
+    path = receipt_public_path(settings)
+    return _parsed(path, "receipt_key", VerifyKey.from_text, _text(path, "receipt_key"))
+
+
 def make_missing_keys(settings: Settings) -> None:
     """Make the office's keys that are not there yet; durable when this returns.
 
@@ -112,12 +131,37 @@ def make_missing_keys(settings: Settings) -> None:
                 ]
             )
         write_public(public, readers[0].public.to_text())
+    _make_missing_pair(
+        "receipt_key",
+        settings.receipt_key,
+        receipt_public_path(settings),
+        others="every device",
+    )
     for path, secret in (
         (settings.person_key, secrets.token_hex(PERSON_KEY_BYTES)),
         (settings.api_token, secrets.token_urlsafe(API_TOKEN_RANDOM_BYTES)),
     ):
         if not path.exists():
             write_secret(path, f"{secret}\n".encode("ascii"))
+
+
+def _make_missing_pair(name: str, private: Path, public: Path, *, others: str) -> None:
+    """Make a signing key and its public half, which `others` come to trust."""
+    if not private.exists():
+        if public.exists():
+            # Others trust the public half by now: a new pair would shut them out in silence.
+            raise Misconfigured(
+                [
+                    (
+                        f"{_named(name, private)}: missing, and {public} is there. "
+                        f"{_RESTORE}; or remove the public half to begin with a new pair, which "
+                        f"{others} must then be told"
+                    )
+                ]
+            )
+        SigningKey.generate().save(private)
+    if not public.exists():
+        write_public(public, _signing_key(private, name).public.to_text())
 
 
 def check_keys(settings: Settings) -> None:
@@ -129,6 +173,8 @@ def check_keys(settings: Settings) -> None:
         (reader_public_path(settings), load_reader_public),
         (settings.person_key, load_person_key),
         (settings.api_token, load_api_token),
+        (settings.receipt_key, load_receipt_key),
+        (receipt_public_path(settings), load_receipt_public),
     ):
         try:
             if path.exists():
@@ -154,6 +200,13 @@ def _reader_paths(settings: Settings) -> list[Path]:
 
 def _named(name: str, path: Path) -> str:
     return f"{ENVIRONMENT[name]}, {path}"
+
+
+def _signing_key(path: Path, name: str) -> SigningKey:
+    if not path.exists():
+        raise Misconfigured([f"{_named(name, path)}: does not exist. {_MAKE}"])
+    _require_private(path, name)
+    return SigningKey.load(path)
 
 
 def _secret(path: Path, name: str) -> str:

@@ -46,5 +46,14 @@ def configure_logging(*, json: bool | None = None, level: int = logging.INFO) ->
     root.handlers = [handler]
     root.setLevel(level)
     # Their information lines are one per request or rebalance step; what matters is in ours.
-    for name in ("aiokafka", "kafka", "faust", "mode", "uvicorn.access", "asyncio"):
+    for name in (
+        "aiokafka",
+        "kafka",
+        "faust",
+        "mode",
+        "uvicorn.access",
+        "asyncio",
+        "httpx",
+        "httpcore",
+    ):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -39,12 +39,15 @@ class Settings:
     reader_keys: Path
     person_key: Path
     api_token: Path
+    receipt_key: Path
     kafka: str | None = None
     postgres: str | None = None
     pg_bin: Path | None = None
     kafka_security: KafkaSecurity = field(default_factory=KafkaSecurity)
     port: int = 8080
     gateway_port: int = 8081
+    gateway_tls_cert: Path | None = None
+    gateway_tls_key: Path | None = None
     time_zone: str = "Asia/Makassar"
     registrar: str = "registrar"
 
@@ -63,6 +66,7 @@ class Settings:
             reader_keys=reading.value("reader_keys", _path, keys / "readers"),
             person_key=reading.value("person_key", _path, keys / "person.key"),
             api_token=reading.value("api_token", _path, keys / "api.token"),
+            receipt_key=reading.value("receipt_key", _path, keys / "receipt.pem"),
             kafka=reading.optional("kafka", _bootstrap),
             postgres=reading.optional("postgres", _dsn),
             pg_bin=reading.optional("pg_bin", _postgres_bin),
@@ -77,6 +81,8 @@ class Settings:
             ),
             port=reading.value("port", _port, 8080),
             gateway_port=reading.value("gateway_port", _port, 8081),
+            gateway_tls_cert=reading.optional("gateway_tls_cert", _file),
+            gateway_tls_key=reading.optional("gateway_tls_key", _secret_file),
             time_zone=reading.value("time_zone", _time_zone, "Asia/Makassar"),
             registrar=reading.value("registrar", _text, "registrar"),
         )
@@ -98,12 +104,15 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
             "kafka_security_password_file",
             "port",
             "gateway_port",
+            "gateway_tls_cert",
+            "gateway_tls_key",
             "time_zone",
             "registrar",
             "registrar_key",
             "reader_keys",
             "person_key",
             "api_token",
+            "receipt_key",
         )
     },
     # The name that other PostgreSQL tools already use.
@@ -158,6 +167,14 @@ class _Reading:
             self._faults.append(
                 f"REKAM_GATEWAY_PORT={settings.gateway_port}: wanted another than REKAM_PORT"
             )
+        tls = {
+            ENVIRONMENT[name]: getattr(settings, name)
+            for name in ("gateway_tls_cert", "gateway_tls_key")
+        }
+        for variable, value in tls.items():
+            is_alone = value is None and any(other is not None for other in tls.values())
+            if is_alone and not any(variable in fault for fault in self._faults):
+                self._faults.append(f"{variable} is unset: wanted with the other of the two")
         if self._faults:
             raise Misconfigured(self._faults)
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from projections.api.problems import CATALOGUE
+from producers.gateway.problems import CATALOGUE as GATEWAY_CATALOGUE
+from projections.api.problems import CATALOGUE as API_CATALOGUE
 from projections.facts import VERDICT_REASONS
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = (ROOT / "docs" / "errors.md").read_text()
+CATALOGUE: Final = {*API_CATALOGUE, *GATEWAY_CATALOGUE}
 PACKAGES: Final = ("rekam", "projections", "stream_processors", "producers")
 
 REASON_PLACE: Final = {
@@ -20,6 +22,7 @@ REASON_PLACE: Final = {
     "Reason": 0,
     "Waiting": 2,
     "Refused": 2,
+    "ReceiptRejected": 0,
 }
 """Which argument of these calls is a reason code."""
 

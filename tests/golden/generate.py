@@ -29,6 +29,7 @@ from rekam.domain.segment import (
     seal,
     verify,
 )
+from tests.golden.receipt_vectors import vectors
 from tests.support.golden_events import EVENTS
 from tests.support.segments import (
     OTHER_READER,
@@ -96,6 +97,10 @@ def main(root: Path = HERE) -> int:
         path = root / "segments" / "bad" / f"{bad.name}.seg"
         if _add(path, bad.raw):
             _add(path.with_suffix(".json"), _describe_bad(bad))
+    for vector in vectors():
+        path = root / "receipts" / vector.folder / f"{vector.name}.receipt"
+        if _add(path, vector.raw):
+            _add(path.with_suffix(".json"), _text(vector.told))
     return 1 if contradictions else 0
 
 

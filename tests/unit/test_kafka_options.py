@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rekam.domain.topics import ALL, RECORD_BYTES_MAX
+from rekam.domain.topics import ALL, RECEIPTS, RECORD_BYTES_MAX
 from rekam.runtime.kafka import client_options, consumer_options, producer_options
 from rekam.runtime.settings import KafkaSecurity
 
@@ -29,10 +29,16 @@ def test_consumer_neither_commits_nor_jumps_by_itself() -> None:
 
 
 def test_topics_keep_their_records_for_ever_and_stamp_them_at_the_broker() -> None:
-    for topic in ALL:
+    for topic in (topic for topic in ALL if topic is not RECEIPTS):
         assert topic.config["retention.ms"] == topic.config["retention.bytes"] == "-1"
         assert topic.config["message.timestamp.type"] == "LogAppendTime"
         assert topic.config["cleanup.policy"] == "delete"
+
+
+def test_receipts_keep_the_newest_of_each_producer_and_no_time_limit() -> None:
+    assert RECEIPTS in ALL
+    assert RECEIPTS.config["cleanup.policy"] == "compact"
+    assert "retention.ms" not in RECEIPTS.config
 
 
 def test_password_comes_from_its_file_without_the_line_end(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from rekam.runtime.keyring import (
     load_person_key,
     load_reader_public,
     load_readers,
+    load_receipt_key,
+    load_receipt_public,
     load_registrar_key,
     make_missing_keys,
     reader_public_path,
+    receipt_public_path,
     write_public,
 )
 from rekam.runtime.settings import Settings
@@ -40,13 +43,14 @@ def test_made_keys_load_and_fit_together(settings: Settings) -> None:
     assert load_reader_public(settings) == reader.public
     assert len(load_person_key(settings)) == 32
     assert len(load_api_token(settings)) >= 32
+    assert load_receipt_public(settings) == load_receipt_key(settings).public
 
 
 def test_made_secrets_are_readable_by_their_owner_alone(settings: Settings) -> None:
-    public = reader_public_path(settings)
     modes = {path: path.stat().st_mode & 0o777 for path in files(settings)}
-    assert modes.pop(public) == 0o644
-    assert len(modes) == 3
+    assert modes.pop(reader_public_path(settings)) == 0o644
+    assert modes.pop(receipt_public_path(settings)) == 0o644
+    assert len(modes) == 4
     assert set(modes.values()) == {0o600}
 
 
@@ -62,6 +66,20 @@ def test_public_reader_key_lost_between_two_writes_is_made_again(settings: Setti
     path.unlink()
     make_missing_keys(settings)
     assert path.read_text() == before
+
+
+def test_public_receipt_key_lost_between_two_writes_is_made_again(settings: Settings) -> None:
+    path = receipt_public_path(settings)
+    before = path.read_text()
+    path.unlink()
+    make_missing_keys(settings)
+    assert path.read_text() == before
+
+
+def test_receipt_key_that_devices_may_trust_already_is_not_replaced(settings: Settings) -> None:
+    settings.receipt_key.unlink()
+    with pytest.raises(Misconfigured, match=r"receipt.pub is there. Restore the file"):
+        make_missing_keys(settings)
 
 
 def test_which_of_several_reader_keys_is_the_newest_is_not_guessed(settings: Settings) -> None:
@@ -92,6 +110,8 @@ def test_missing_secrets_are_named_with_their_setting_and_the_remedy(tmp_path: P
         (load_reader_public, "REKAM_READER_KEYS"),
         (load_person_key, "REKAM_PERSON_KEY"),
         (load_api_token, "REKAM_API_TOKEN"),
+        (load_receipt_key, "REKAM_RECEIPT_KEY"),
+        (load_receipt_public, "REKAM_RECEIPT_KEY"),
     ):
         with pytest.raises(Misconfigured, match=rf"{variable}, .*Run `rekam up`"):
             load(settings)
@@ -103,6 +123,7 @@ def test_secret_that_others_may_read_is_refused(settings: Settings) -> None:
         (reader, load_readers),
         (settings.person_key, load_person_key),
         (settings.api_token, load_api_token),
+        (settings.receipt_key, load_receipt_key),
     ):
         path.chmod(0o640)
         with pytest.raises(Misconfigured, match=f"Run: chmod 600 {path}"):

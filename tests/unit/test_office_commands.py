@@ -16,7 +16,11 @@ from rekam.domain.events import (
     DenominatorPublished,
     ProducerEnrolled,
     ProducerRevoked,
+    RangeDeclaredLost,
     StatusObserved,
+    TicketAssigned,
+    TicketClosed,
+    TicketOpened,
     TreePublished,
 )
 from rekam.domain.ids import ProducerId
@@ -93,6 +97,41 @@ def test_a_revocation_is_kept(office: Settings) -> None:
     assert run(arguments) == TRY_AGAIN
     assert stated(office) == [
         ProducerRevoked(producer="kit-1", effective_ms=1_519_862_400_000, reason="dicuri")
+    ]
+
+
+LOST = ["office", "declare-lost", "--producer", "kit-1", "--reason", "kartu SD rusak"]
+
+
+def test_a_range_that_is_given_up_is_kept(office: Settings) -> None:
+    assert run([*LOST, "--epoch", "2", "--first", "41", "--last", "60"]) == TRY_AGAIN
+    assert stated(office) == [
+        RangeDeclaredLost(producer="kit-1", epoch=2, first=41, last=60, reason="kartu SD rusak")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "first", "last"), [("1", "5", "4"), ("0", "1", "2"), ("1", "0", "2"), ("1", "x", "2")]
+)
+def test_a_range_that_is_none_is_refused_and_nothing_is_stated(
+    office: Settings, epoch: str, first: str, last: str
+) -> None:
+    assert run([*LOST, "--epoch", epoch, "--first", first, "--last", last]) == MISUSE
+    assert not registrar_folder(office).exists()
+
+
+def test_a_repair_is_opened_assigned_and_closed(office: Settings) -> None:
+    for step, option, text in (
+        ("open", "--summary", "pemindai rusak"),
+        ("assign", "--technician", "teknisi-2"),
+        ("close", "--outcome", "diganti"),
+    ):
+        arguments = ["office", "ticket", step, "T-1", "--producer", "kit-1", option, text]
+        assert run(arguments) == TRY_AGAIN
+    assert stated(office) == [
+        TicketOpened(ticket="T-1", producer="kit-1", summary="pemindai rusak"),
+        TicketAssigned(ticket="T-1", producer="kit-1", technician="teknisi-2"),
+        TicketClosed(ticket="T-1", producer="kit-1", outcome="diganti"),
     ]
 
 

@@ -85,3 +85,27 @@ def test_missing_file_is_a_fault(tmp_path: Path) -> None:
 def test_every_setting_has_a_variable_of_its_name() -> None:
     for name, variable in ENVIRONMENT.items():
         assert variable == ("PG_BIN" if name == "pg_bin" else f"REKAM_{name.upper()}")
+
+
+def test_certificate_and_key_of_the_gateway_come_together(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.touch()
+    key.touch(mode=0o600)
+    both = {"REKAM_GATEWAY_TLS_CERT": str(certificate), "REKAM_GATEWAY_TLS_KEY": str(key)}
+    settings = Settings.load(both)
+    assert (settings.gateway_tls_cert, settings.gateway_tls_key) == (certificate, key)
+    for name, other in zip(both, reversed(both), strict=True):
+        with pytest.raises(Misconfigured) as caught:
+            Settings.load({name: both[name]})
+        assert caught.value.faults == (f"{other} is unset: wanted with the other of the two",)
+
+
+def test_key_of_the_gateway_that_others_may_read_is_the_one_fault(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.touch()
+    key.touch(mode=0o644)
+    both = {"REKAM_GATEWAY_TLS_CERT": str(certificate), "REKAM_GATEWAY_TLS_KEY": str(key)}
+    with pytest.raises(Misconfigured) as caught:
+        Settings.load(both)
+    (fault,) = caught.value.faults
+    assert "only its owner may read" in fault
