@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from producers.device.outbox import BootSession
 from rekam.domain.errors import Misconfigured
 from rekam.domain.events import ClockAnchored
 
@@ -38,6 +37,15 @@ class Reading:
     wall_ms: int
     mono_ms: int
     boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class BootSession:
+    """A boot session that has events here, and the offset that was announced for it, if any."""
+
+    boot: str
+    first_wall_ms: int
+    offset_ms: int | None
 
 
 class Clock(Protocol):

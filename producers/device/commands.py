@@ -4,53 +4,56 @@ import asyncio
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, get_args
+from typing import BinaryIO, Protocol, get_args
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
-from producers.device.clock import DeviceClock, Reading
+from producers.device.clock import Clock, DeviceClock, Reading
+from producers.device.commands_outbox import new_epoch, receipt_keys_for, trust_receipts
+from producers.device.commands_status import status
 from producers.device.emitter import drain
 from producers.device.emitter import run as emit
 from producers.device.home import ProducerHome
-from producers.device.kafka_route import KafkaRoute
-from producers.device.outbox import OutboxStatus
-from producers.device.route import FirstThatWorks, Route, kafka_address
+from producers.device.local.listening import Address
+from producers.device.local.server import serve
+from producers.device.local.watch import RouteWatch
+from producers.device.options import home_option, listen_options
+from producers.device.receipts import is_custody
+from producers.device.route_options import RouteChoice, route_options
+from producers.device.routing import Routing
+from producers.device.stamping import (
+    BATCH_LINES_MAX,
+    Lines,
+    Refused,
+    append_lines,
+    encode_answer,
+)
+from producers.usb.commands import export_command, import_receipts_command
 from rekam.domain import events
 from rekam.domain.errors import (
-    EventRejected,
-    Held,
     Misconfigured,
     OutboxBusy,
+    Overloaded,
     ProblemFound,
-    RekamError,
     Unavailable,
 )
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import ReaderPublicKey
 from rekam.domain.segment import EVENT_BYTES_MAX, producer_id
-from rekam.runtime.endpoints import kafka_bootstrap
 from rekam.runtime.invocation import settings_of
 from rekam.runtime.keyring import load_reader_public
-from rekam.runtime.settings import Settings
 
-BATCH_LINES_MAX: Final = 500
 
-home_option = click.option(
-    "--home",
-    "folder",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The producer's home folder.",
-)
-route_option = click.option(
-    "--route",
-    "routes",
-    multiple=True,
-    help="kafka://host:port; without it the Kafka of the settings.",
-)
+class Endpoint(Protocol):
+    """The local endpoint, ready to be started."""
+
+    def __call__(self, *, clock: Clock, stopping: asyncio.Event) -> Coroutine[None, None, None]:
+        """Serve until `stopping` is set."""
 
 
 @click.group()
@@ -72,6 +75,13 @@ def device() -> None:
     type=click.Path(path_type=Path),
     help="File with the office's public reader key; without it the one of this machine.",
 )
+@click.option(
+    "--receipt-key",
+    "receipt_keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File with a public receipt key to trust; without it the one of this machine.",
+)
 @click.pass_context
 def init(
     context: click.Context,
@@ -80,10 +90,17 @@ def init(
     kind: events.ProducerKind,
     folder: Path,
     reader: Path | None,
+    receipt_keys: tuple[Path, ...],
 ) -> None:
     """Make outbox and keys; print the enrolment request for the office."""
-    key = _reader_key(reader) if reader else load_reader_public(settings_of(context))
-    made = ProducerHome.create(folder, producer=_producer_id(producer), kind=kind, reader=key)
+    settings = settings_of(context)
+    made = ProducerHome.create(
+        folder,
+        producer=_producer_id(producer),
+        kind=kind,
+        reader=_reader_key(reader) if reader else load_reader_public(settings),
+        receipt_keys=receipt_keys_for(receipt_keys, settings),
+    )
     with made as home:
         click.echo(msgspec.json.encode(home.enrolment_request()).decode())
 
@@ -94,17 +111,19 @@ def append(*, folder: Path) -> None:
     """Read events as JSON lines from standard input; say when each is durable.
 
     A line is {"type": "recording.captured.v1", "data": {...}}; wall_ms, mono_ms and boot are taken
-    from this machine when they are not given. Per line {"seq":N} or {"error":{code,message}} is
-    printed, in order; a bad line does not stop the next one. Works beside `device run`.
+    from this machine when they are not given. Per line {"seq":N}, {"lane":NAME} or
+    {"error":{code,message}} is printed, in order; a bad line does not stop the next one. Works
+    beside `device run`.
     """
     failed = 0
     with ProducerHome.open(folder) as home:
         clock = DeviceClock()
         for lines in _batches(sys.stdin.buffer):
-            answers = _append(home, clock.read(), lines)
-            failed += sum("error" in answer for answer in answers)
+            now = clock.read()
+            answers = append_lines(home.outbox, [(line, now) for line in lines])
+            failed += sum(isinstance(answer, Refused) for answer in answers)
             for answer in answers:
-                sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+                sys.stdout.buffer.write(encode_answer(answer) + b"\n")
             sys.stdout.buffer.flush()
     if failed:
         raise ProblemFound(f"{failed} lines were refused; what was found stands in their answers")
@@ -112,79 +131,95 @@ def append(*, folder: Path) -> None:
 
 @device.command()
 @home_option
-@route_option
+@route_options
+@listen_options
 @click.pass_context
-def run(context: click.Context, *, folder: Path, routes: tuple[str, ...]) -> None:
-    """Keep emitting until SIGTERM or Ctrl-C, online or as soon as the route works again."""
-    asyncio.run(_run(folder, _route(routes, settings_of(context))))
+def run(
+    context: click.Context, *, folder: Path, choice: RouteChoice, addresses: Sequence[Address]
+) -> None:
+    """Keep emitting until SIGTERM or Ctrl-C, online or as soon as a route works again.
+
+    With --listen, programs of this machine append events by it, and the operator has a page.
+    """
+    settings = settings_of(context)
+    watch = RouteWatch(folder)
+    endpoint = partial(
+        serve, folder, addresses, routes=watch.standings, zone=ZoneInfo(settings.time_zone)
+    )
+    asyncio.run(_run(folder, choice.open(settings, watch=watch.over), endpoint))
 
 
 @device.command()
 @home_option
-@route_option
+@route_options
 @click.pass_context
-def sync(context: click.Context, *, folder: Path, routes: tuple[str, ...]) -> None:
+def sync(context: click.Context, *, folder: Path, choice: RouteChoice) -> None:
     """Send everything in one pass: exit 0 when all of it is in the log, 75 when something waits."""
-    asyncio.run(_sync(folder, _route(routes, settings_of(context))))
+    asyncio.run(_sync(folder, choice.open(settings_of(context))))
 
 
-@device.command()
-@home_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(*, folder: Path, as_json: bool) -> None:
-    """Show what waits and what to do."""
-    with ProducerHome.open(folder) as home:
-        found = home.outbox.status()
-        told: dict[str, object] = {
-            "producer": home.producer,
-            "kind": home.kind,
-            "epoch": home.epoch,
-            "next_seq": found.next_seq,
-            "queue_events": found.unsent_events,
-            "unsent_segments": found.unsent_segments,
-            "oldest_unsent_ms": found.oldest_unsent_ms,
-            "acknowledged_through": found.acknowledged_through,
-            "disk_bytes": found.disk_bytes,
-            "disk_free_bytes": home.free_bytes(),
-            "emitter_pid": home.emitter_pid(),
-            "wall_ms": DeviceClock().read().wall_ms,
-            "what_to_do": _advice(found),
-        }
-    if as_json:
-        click.echo(msgspec.json.encode(told).decode())
-        return
-    for name, value in told.items():
-        click.echo(f"{name.replace('_', ' '):<22}{'-' if value is None else value}")
+device.add_command(new_epoch)
+device.add_command(status)
+device.add_command(trust_receipts)
+device.add_command(export_command)
+device.add_command(import_receipts_command)
 
 
-async def _run(folder: Path, route: Route) -> None:
+async def _run(folder: Path, routing: Routing, endpoint: Endpoint) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     with ProducerHome.open(folder) as home:
         try:
-            await emit(home, route, clock=DeviceClock(), stopping=stopping)
+            clock = DeviceClock()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(emit(home, routing, clock=clock, stopping=stopping), name="emit")
+                tasks.create_task(endpoint(clock=clock, stopping=stopping), name="serve-local")
         finally:
-            await route.stop()
+            await routing.stop()
 
 
-async def _sync(folder: Path, route: Route) -> None:
+async def _sync(folder: Path, routing: Routing) -> None:
     with ProducerHome.open(folder) as home:
+        clock = DeviceClock()
         try:
-            sent = await drain(home, route, clock=DeviceClock())
+            sent = await drain(home, routing, clock=clock)
         except OutboxBusy:
             raise
-        except Unavailable as error:
+        except (Unavailable, Overloaded) as error:
             waiting = home.outbox.status().unsent_events
             raise Unavailable(f"{waiting} events wait in the outbox. {error}") from error
         finally:
-            await route.stop()
-    click.echo(f"all committed: {sent.events} events in {sent.segments} segments were sent")
+            await routing.stop()
+        remaining = _remaining(home, clock.read())
+    told = f"{sent.events} events in {sent.segments} segments were sent"
+    if remaining:
+        raise Unavailable(f"{told}, but not all is in the log: {'; '.join(remaining)}")
+    click.echo(f"all committed: {told}")
 
 
-def _route(routes: tuple[str, ...], settings: Settings) -> Route:
-    addresses = [kafka_address(text) for text in routes] or [kafka_bootstrap(settings)]
-    return FirstThatWorks([KafkaRoute(each, settings.kafka_security) for each in addresses])
+def _remaining(home: ProducerHome, now: Reading) -> list[str]:
+    """Say what is not in the log although no route failed."""
+    status = home.outbox.status()
+    kept = [one for one in home.outbox.overdue(now=now, seconds=0) if is_custody(one.route)]
+    remaining = []
+    if status.is_fork_suspected:
+        remaining.append(
+            f"{status.unsealed_events} events wait for a supervisor's `rekam device new-epoch`"
+        )
+    elif status.unsent_events:
+        remaining.append(f"{status.unsent_events} events were recorded meanwhile; sync again")
+    if kept:
+        remaining.append(
+            f"{sum(one.last - one.first + 1 for one in kept)} events are with a relay or on a "
+            "stick until a receipt covers them; sync again later"
+        )
+    if status.refused_segments:
+        remaining.append(
+            f"{status.refused_segments} segments were refused and stand in quarantine; ask the "
+            "office (rekam quarantine list)"
+        )
+    return remaining
 
 
 def _reader_key(path: Path) -> ReaderPublicKey:
@@ -203,77 +238,10 @@ def _producer_id(text: str) -> ProducerId:
         ) from error
 
 
-def _advice(found: OutboxStatus) -> str:
-    if not found.unsent_events:
-        return "nothing waits: all is in the log"
-    return "keep recording; run `rekam device sync` when there is a connection"
-
-
-class _Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    type: Annotated[str, msgspec.Meta(max_length=100)]
-    data: msgspec.Raw
-    wall_ms: int | None = None
-    mono_ms: int | None = None
-    boot: str | None = None
-
-
-_read_input = msgspec.json.Decoder(_Input).decode
-
-
-def _append(home: ProducerHome, now: Reading, lines: list[bytes]) -> list[dict[str, Any]]:
-    """Append the good lines in one transaction; return an answer for each line, in order."""
-    answers: list[dict[str, Any]] = []
-    good: list[bytes] = []
-    places: list[int] = []
-    for line in lines:
-        try:
-            good.append(_stamped(line, now))
-        except (EventRejected, Held) as error:
-            answers.append({"error": {"code": error.reason, "message": error.detail}})
-        else:
-            places.append(len(answers))
-            answers.append({})
-    try:
-        seqs = home.outbox.append(good) if good else range(0)
-    except RekamError as error:
-        refused = {"error": {"code": error.code, "message": str(error)}}
-        return [answer or refused for answer in answers]
-    for place, seq in zip(places, seqs, strict=True):
-        answers[place] = {"seq": seq}
-    return answers
-
-
-def _stamped(line: bytes, now: Reading) -> bytes:
-    """Return a line with its clocks filled in. Raises EventRejected or Held, without any value."""
-    if len(line) > EVENT_BYTES_MAX:
-        raise EventRejected(
-            "event_too_large", f"more than {EVENT_BYTES_MAX} bytes; split it up, or shorten it"
-        )
-    try:
-        given = _read_input(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise EventRejected(
-            "not_an_event", 'wanted {"type": …, "data": {…}} with wall_ms, mono_ms, boot if known'
-        ) from error
-    if (given.mono_ms is None) != (given.boot is None):
-        raise EventRejected("not_an_event", "mono_ms counts within boot: give both, or neither")
-    stamped = msgspec.json.encode(
-        {
-            "type": given.type,
-            "wall_ms": now.wall_ms if given.wall_ms is None else given.wall_ms,
-            "mono_ms": now.mono_ms if given.mono_ms is None else given.mono_ms,
-            "boot": now.boot if given.boot is None else given.boot,
-            "data": given.data,
-        }
-    )
-    # Encoded again from what it means: no line ends or surplus spaces travel.
-    return events.encode(events.decode(stamped))
-
-
 def _batches(stream: BinaryIO) -> Iterator[list[bytes]]:
     """Yield what has come so far as complete lines: a slow writer waits for no one else's line."""
     descriptor = stream.fileno()
-    rest = b""
+    cutter = Lines()
     lines: list[bytes] = []
     while True:
         if lines and (len(lines) >= BATCH_LINES_MAX or not _is_readable(descriptor)):
@@ -283,13 +251,8 @@ def _batches(stream: BinaryIO) -> Iterator[list[bytes]]:
         read = stream.read1(EVENT_BYTES_MAX)  # type: ignore[attr-defined]  # a BufferedReader has it
         if not read:
             break
-        *complete, rest = (rest + read).split(b"\n")
-        lines += [line for line in complete if line.strip()]
-        if len(rest) > EVENT_BYTES_MAX:
-            # Only its length matters from here on; it is refused when its end has come.
-            rest = rest[: EVENT_BYTES_MAX + 1]
-    if rest.strip():
-        lines.append(rest)
+        lines += cutter.feed(read)
+    lines += cutter.end()
     while lines:
         yield lines[:BATCH_LINES_MAX]
         lines = lines[BATCH_LINES_MAX:]

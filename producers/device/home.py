@@ -1,14 +1,15 @@
 """A producer's home: the folder with its outbox, its signing key, and who it is.
 
-    outbox.db  signing.pem  producer.json  emitter.lock
+    outbox.db  outbox.ballast  signing.pem  producer.json  receipts.pub  emitter.lock  users.lock
 
 Made whole or not at all. It belongs to one producer on one machine: a copy that also sends is a
-fork of its log.
+fork of its log. A damaged outbox is mended when the home is opened (salvage.py).
 """
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,28 +18,41 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-from producers.device.files import emitter_pid, sole_emitter, sync_folder
+from producers.device.clock import Clock, DeviceClock
+from producers.device.files import Sharing, emitter_pid, replace_file, sole_emitter, sync_folder
 from producers.device.outbox import Outbox
+from producers.device.outbox_file import BALLAST_BYTES, Storage
+from producers.device.salvage import is_missing, open_or_mend
 from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.events import EpochNumber, ProducerKind
-from rekam.domain.ids import Epoch, ProducerId
-from rekam.domain.keys import ReaderPublicKey, SigningKey, write_secret
+from rekam.domain.ids import Epoch, KeyId, ProducerId
+from rekam.domain.keys import ReaderPublicKey, SigningKey, VerifyKey, write_secret
 from rekam.domain.segment import ProducerText
 
 _OUTBOX: Final = "outbox.db"
 _KEY: Final = "signing.pem"
 _CARD: Final = "producer.json"
 _LOCK: Final = "emitter.lock"
+_USERS: Final = "users.lock"
+_RECEIPT_KEYS: Final = "receipts.pub"
 CARD_BYTES_MAX: Final = 4096
+RECEIPT_KEYS_MAX: Final = 16
+_RECEIPT_KEYS_BYTES_MAX: Final = RECEIPT_KEYS_MAX * 64
 
 
-class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """producer.json."""
 
     producer: ProducerText
     kind: ProducerKind
     epoch: EpochNumber
     reader: Annotated[str, msgspec.Meta(max_length=64)]
+    ballast_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**32)] = BALLAST_BYTES
+    any_file_system: bool = False
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(ballast_bytes=self.ballast_bytes, any_file_system=self.any_file_system)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +62,10 @@ class ProducerHome:
     path: Path
     producer: ProducerId
     kind: ProducerKind
-    epoch: Epoch
     reader: ReaderPublicKey
     signing_key: SigningKey
     outbox: Outbox
+    _sharing: Sharing
 
     @classmethod
     def create(
@@ -62,10 +76,15 @@ class ProducerHome:
         kind: ProducerKind,
         reader: ReaderPublicKey,
         epoch: Epoch = Epoch(1),  # noqa: B008 - a NewType's call gives an int
+        receipt_keys: Iterable[VerifyKey] = (),
+        ballast_bytes: int = BALLAST_BYTES,
+        any_file_system: bool = False,
     ) -> Self:
         """Make a home with a fresh signing key and an empty outbox; durable when this returns.
 
-        Raises Misconfigured when `path` holds anything already: nothing is ever replaced.
+        `receipt_keys` are those whose receipts let the outbox prune. `ballast_bytes` and
+        `any_file_system` are kept with the home (`Storage`). Raises Misconfigured when `path` holds
+        anything already: nothing is ever replaced.
         """
         path = path.absolute()
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -84,11 +103,22 @@ class ProducerHome:
             raise Misconfigured(
                 [f"{path} cannot be made ({error.strerror}); name a folder you may write"]
             ) from error
+        card = _Card(
+            producer=producer,
+            kind=kind,
+            epoch=epoch,
+            reader=reader.to_text(),
+            ballast_bytes=ballast_bytes,
+            any_file_system=any_file_system,
+        )
         try:
-            Outbox.create(making / _OUTBOX, producer=producer, epoch=epoch).close()
+            Outbox.create(
+                making / _OUTBOX, producer=producer, epoch=epoch, storage=card.storage
+            ).close()
             SigningKey.generate().save(making / _KEY)
-            card = _Card(producer=producer, kind=kind, epoch=epoch, reader=reader.to_text())
-            write_secret(making / _CARD, msgspec.json.format(msgspec.json.encode(card)) + b"\n")
+            write_secret(making / _CARD, _card_text(card))
+            if keys := list(receipt_keys):
+                replace_file(making / _RECEIPT_KEYS, _receipt_keys_text(keys))
             # Replaces an empty folder and nothing else.
             making.rename(path)
         except OSError as error:
@@ -101,36 +131,133 @@ class ProducerHome:
         return cls.open(path)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open a home.
+    def open(cls, path: Path, *, clock: Clock | None = None) -> Self:
+        """Open a home, and mend its outbox if that is damaged; `clock` dates the events about it.
 
         Raises Misconfigured when something of it is missing or unreadable, Corrupt when its parts
-        belong to different producers.
+        belong to different producers or the outbox is an older one, OutboxBusy when the outbox
+        needs mending while others use it.
         """
+        home, card = cls._open(path, clock=clock)
+        found = home.epoch
+        if found < card.epoch:
+            home.close()
+            raise Corrupt(
+                f"{home.path}: {_CARD} says epoch {card.epoch}, {_OUTBOX} says {found}: it is an "
+                "older copy. Run `rekam device new-epoch`, so that no number is used twice"
+            )
+        if found > card.epoch:
+            # A crash came between the two files, or the outbox was mended just now.
+            home._write_card(card)  # noqa: SLF001 - our own
+        return home
+
+    @classmethod
+    def renew(cls, path: Path, *, reason: str, clock: Clock | None = None) -> Self:
+        """Open a home in a new epoch: after a restore, beside a clone, or without its outbox.
+
+        What is sealed goes on its way in the old one. Recording may go on meanwhile, in other
+        processes too. Raises as `open` does, but not for an older or missing outbox.
+        """
+        path = path.absolute()
+        card = _read_card(path)
+        if is_missing(path / _OUTBOX):
+            Outbox.create(
+                path / _OUTBOX,
+                producer=ProducerId(card.producer),
+                epoch=Epoch(card.epoch),
+                storage=card.storage,
+            ).close()
+        home, card = cls._open(path, clock=clock)
+        try:
+            now = (clock or DeviceClock()).read()
+            home.outbox.begin_epoch(reason=reason, now=now, above=card.epoch)
+            home._write_card(card)  # noqa: SLF001 - our own
+        except BaseException:
+            home.close()
+            raise
+        return home
+
+    @classmethod
+    def _open(cls, path: Path, *, clock: Clock | None) -> tuple[Self, _Card]:
         path = path.absolute()
         card = _read_card(path)
         reader = ReaderPublicKey.from_text(card.reader)
         signing_key = SigningKey.load(path / _KEY)
-        outbox = Outbox.open(path / _OUTBOX)
-        if (outbox.producer, outbox.epoch) != (card.producer, card.epoch):
-            outbox.close()
-            raise Corrupt(
-                f"{path}: {_CARD} says {card.producer} epoch {card.epoch}, {_OUTBOX} says "
-                f"{outbox.producer} epoch {outbox.epoch}. Restore the file that is not its own"
+        sharing = Sharing(path / _USERS)
+        try:
+            outbox = open_or_mend(
+                path / _OUTBOX,
+                producer=ProducerId(card.producer),
+                epoch=Epoch(card.epoch),
+                key=signing_key.public,
+                storage=card.storage,
+                sharing=sharing,
+                read_clock=(clock or DeviceClock()).read,
             )
-        return cls(
+        except BaseException:
+            sharing.close()
+            raise
+        if outbox.producer != card.producer:
+            outbox.close()
+            sharing.close()
+            raise Corrupt(
+                f"{path}: {_CARD} says {card.producer}, {_OUTBOX} says {outbox.producer}. Restore "
+                "the file that is not its own"
+            )
+        home = cls(
             path=path,
             producer=ProducerId(card.producer),
             kind=card.kind,
-            epoch=Epoch(card.epoch),
             reader=reader,
             signing_key=signing_key,
             outbox=outbox,
+            _sharing=sharing,
         )
+        return home, card
+
+    def _write_card(self, card: _Card) -> None:
+        """Let the card name the outbox's epoch."""
+        renewed = msgspec.structs.replace(card, epoch=self.epoch)
+        replace_file(self.path / _CARD, _card_text(renewed))
+
+    @property
+    def epoch(self) -> Epoch:
+        """Return the open epoch of the outbox."""
+        return self.outbox.epoch
+
+    @property
+    def receipt_keys(self) -> Mapping[KeyId, VerifyKey]:
+        """Return the keys whose receipts count here; none without the file that names them.
+
+        Raises Misconfigured when it is there and damaged.
+        """
+        file = self.path / _RECEIPT_KEYS
+        try:
+            raw = file.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise Misconfigured(
+                [f"{file} cannot be read ({error.strerror}); run as its owner"]
+            ) from error
+        if len(raw) > _RECEIPT_KEYS_BYTES_MAX:
+            raise Misconfigured([f"{file} has {len(raw)} bytes; wanted one key a line"])
+        try:
+            keys = [VerifyKey.from_text(line) for line in raw.decode("ascii").split()]
+        except (UnicodeDecodeError, Misconfigured) as error:
+            raise Misconfigured(
+                [f"{file}: {error}; wanted one public receipt key (base64) a line"]
+            ) from error
+        return {key.id: key for key in keys}
+
+    def trust_receipts(self, keys: Iterable[VerifyKey]) -> None:
+        """Let receipts by these keys count, and by no others; durable when this returns."""
+        replace_file(self.path / _RECEIPT_KEYS, _receipt_keys_text(keys))
 
     def close(self) -> None:
         """Close the outbox; safe to call twice."""
         self.outbox.close()
+        self._sharing.close()
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +293,17 @@ class ProducerHome:
             "kind": self.kind,
             "key": self.signing_key.public.to_text(),
         }
+
+
+def _card_text(card: _Card) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(card)) + b"\n"
+
+
+def _receipt_keys_text(keys: Iterable[VerifyKey]) -> bytes:
+    lines = [f"{key.to_text()}\n" for key in keys]
+    if len(lines) > RECEIPT_KEYS_MAX:
+        raise Misconfigured([f"{len(lines)} receipt keys; at most {RECEIPT_KEYS_MAX} are kept"])
+    return "".join(lines).encode("ascii")
 
 
 def _read_card(path: Path) -> _Card:

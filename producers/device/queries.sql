@@ -1,74 +1,283 @@
 -- name: insert_outbox
 -- Name the producer whose outbox this is.
-INSERT INTO outbox (id, producer, epoch) VALUES (1, ?, ?);
+INSERT INTO outbox (id, producer) VALUES (1, ?);
 
 -- name: select_outbox
 -- Whose outbox this is.
-SELECT producer, epoch FROM outbox;
+SELECT producer FROM outbox;
+
+-- name: insert_epoch
+-- Open an epoch.
+INSERT INTO epoch (epoch, base) VALUES (?, ?);
+
+-- name: upsert_epoch
+-- Give an epoch its base.
+INSERT INTO epoch (epoch, base) VALUES (?, ?)
+ON CONFLICT (epoch) DO UPDATE SET base = excluded.base;
+
+-- name: select_open_epoch
+-- The open epoch.
+SELECT epoch, base, is_fork_suspected FROM epoch ORDER BY epoch DESC LIMIT 1;
+
+-- name: select_epoch_base
+-- Where the places of an epoch begin.
+SELECT base FROM epoch WHERE epoch = ?;
+
+-- name: select_epoch_heeded
+-- As of when the gaps of an epoch were last heeded.
+SELECT gaps_as_of_ms FROM epoch WHERE epoch = ?;
+
+-- name: update_epoch_heeded
+-- Remember as of when the gaps of an epoch were heeded.
+UPDATE epoch SET gaps_as_of_ms = max(?, coalesce(gaps_as_of_ms, 0)) WHERE epoch = ?;
+
+-- name: update_epoch_suspected
+-- A receipt knows of segments in this epoch that are not ours.
+UPDATE epoch SET is_fork_suspected = 1 WHERE epoch = ?;
+
+-- name: update_epoch_seen
+-- Remember an epoch that a receipt names.
+UPDATE outbox SET epoch_seen = max(epoch_seen, ?);
+
+-- name: select_epoch_seen
+-- The highest epoch that a receipt has named.
+SELECT epoch_seen FROM outbox;
 
 -- name: select_last_seq
 -- The last number that was given, wherever its event is now; 0 when there was none.
 SELECT coalesce(
     (SELECT max(seq) FROM event),
-    (SELECT last FROM segment ORDER BY first DESC LIMIT 1),
+    (SELECT last FROM segment ORDER BY place DESC LIMIT 1),
     0
 );
 
+-- name: select_pages
+-- The pages in use.
+SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count;
+
 -- name: insert_event
 -- Store one event.
-INSERT INTO event (seq, line) VALUES (?, ?);
+INSERT INTO event (seq, crc, line) VALUES (?, ?, ?);
 
 -- name: insert_boot
 -- Remember a boot session at its first event.
 INSERT INTO boot (boot, first_wall_ms) VALUES (?, ?) ON CONFLICT (boot) DO NOTHING;
 
+-- name: upsert_health
+-- Keep the latest line of a slot.
+INSERT INTO health (slot, line) VALUES (?, ?) ON CONFLICT (slot) DO UPDATE SET line = excluded.line;
+
+-- name: count_other_slots
+-- How many other slots are in use.
+SELECT count(*) FROM health WHERE slot <> ?;
+
+-- name: insert_diagnostic
+-- Keep a diagnostic line.
+INSERT INTO diagnostic (line) VALUES (?);
+
+-- name: delete_old_diagnostics
+-- Drop the oldest diagnostics beyond a number of them.
+DELETE FROM diagnostic WHERE id <= (SELECT max(id) FROM diagnostic) - ?;
+
+-- name: update_diagnostics_dropped
+-- Count what was dropped.
+UPDATE outbox SET diagnostics_dropped = diagnostics_dropped + ?;
+
+-- name: select_waiting_lines
+-- Lines that get their seq now.
+SELECT line FROM (
+    SELECT line, 1 AS kind, slot AS place FROM health
+    UNION ALL
+    SELECT line, 2, id FROM diagnostic
+) ORDER BY kind, place;
+
+-- name: delete_health
+-- The health lines have become events.
+DELETE FROM health;
+
+-- name: delete_diagnostics
+-- The diagnostics have become events.
+DELETE FROM diagnostic;
+
+-- name: select_faults
+-- Faults that no event has told.
+SELECT fault, detail FROM fault ORDER BY id;
+
+-- name: insert_fault
+-- Note a fault that an event will tell.
+INSERT INTO fault (fault, detail) VALUES (?, ?);
+
+-- name: delete_faults
+-- Events tell these faults now.
+DELETE FROM fault;
+
 -- name: select_events
 -- Events to seal, oldest first.
-SELECT seq, line FROM event WHERE seq <= ? ORDER BY seq LIMIT ?;
+SELECT seq, crc, line FROM event WHERE seq <= ? ORDER BY seq LIMIT ?;
 
 -- name: delete_events
 -- Remove events that a segment of the same transaction holds.
 DELETE FROM event WHERE seq <= ?;
 
+-- name: insert_damaged_line
+-- Set a line aside whose bits have changed.
+INSERT INTO damaged_line (epoch, seq, line) VALUES (?, ?, ?) ON CONFLICT (epoch, seq) DO NOTHING;
+
+-- name: select_first_seq
+-- The lowest number that is in no segment.
+SELECT min(seq) FROM event;
+
+-- name: update_seqs_aside
+-- Make way for the numbers of another epoch.
+UPDATE event SET seq = -seq;
+
+-- name: update_seqs_back
+-- Number what was made way for anew.
+UPDATE event SET seq = -seq - ? WHERE seq < 0;
+
 -- name: select_head
--- The last sealed segment.
-SELECT last, hash FROM segment ORDER BY first DESC LIMIT 1;
+-- The last sealed segment, if it is of this epoch.
+SELECT last, hash FROM segment
+WHERE place = (SELECT max(place) FROM segment) AND epoch = ?;
 
 -- name: insert_segment
 -- Store a sealed segment.
-INSERT INTO segment (first, last, hash, raw) VALUES (?, ?, ?, ?);
+INSERT INTO segment (place, epoch, first, last, hash, raw) VALUES (?, ?, ?, ?, ?, ?);
 
--- name: insert_unsent
--- Queue a segment for sending.
-INSERT INTO unsent (first, last, bytes, wall_ms) VALUES (?, ?, ?, ?);
+-- name: insert_delivery
+-- Queue a segment.
+INSERT INTO delivery (place, epoch, first, last, hash, bytes, wall_ms, is_critical)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: select_unsent
 -- What to send, oldest first, without its bytes.
-SELECT first, last, bytes FROM unsent WHERE first > ? ORDER BY first;
+SELECT place, bytes FROM delivery
+WHERE state = 'unsent' AND place > ? AND place <= ? ORDER BY place;
 
--- name: select_raw
--- The bytes of one segment.
-SELECT raw FROM segment WHERE first = ?;
+-- name: select_unsent_critical
+-- What to send before the rest.
+SELECT place, bytes FROM delivery
+WHERE state = 'unsent' AND is_critical = 1 ORDER BY place;
 
--- name: delete_unsent
+-- name: select_unreceipted
+-- What no receipt covers, oldest first. `+` keeps it on the primary key: no sorting.
+SELECT place, bytes FROM delivery
+WHERE +state IN ('unsent', 'taken', 'refused') AND place > ? ORDER BY place;
+
+-- name: select_segment
+-- One segment.
+SELECT epoch, first, last, hash, raw FROM segment WHERE place = ?;
+
+-- name: select_delivery
+-- Where one segment should stand.
+SELECT epoch, first, last FROM delivery WHERE place = ?;
+
+-- name: update_taken
 -- A route has taken this segment.
-DELETE FROM unsent WHERE first = ?;
+UPDATE delivery SET state = 'taken', route = ?, boot = ?, mono_ms = ?, code = NULL
+WHERE place = ? AND state IN ('unsent', 'refused');
 
--- name: select_status
--- Everything that a status says, from one snapshot.
+-- name: update_refused
+-- The other side will not take this segment as it is.
+UPDATE delivery SET state = 'refused', route = ?, code = ?, boot = NULL, mono_ms = NULL
+WHERE place = ? AND state IN ('unsent', 'taken');
+
+-- name: update_refused_to_unsent
+-- Try again what was refused.
+UPDATE delivery SET state = 'unsent', route = NULL, code = NULL WHERE state = 'refused';
+
+-- name: update_damaged
+-- The bytes of this segment are not what was sealed.
+UPDATE delivery SET state = 'damaged' WHERE place = ? AND state IN ('unsent', 'taken', 'refused');
+
+-- name: select_overdue
+-- What a route took so long ago that there should be a receipt. Of an earlier boot session at least
+-- the time since this one began has passed.
+SELECT place, epoch, first, last, route FROM delivery
+WHERE state = 'taken' AND CASE boot WHEN ?1 THEN ?2 - mono_ms ELSE ?2 END >= ?3
+ORDER BY place;
+
+-- name: update_taken_to_unsent
+-- Queue a segment again.
+UPDATE delivery SET state = 'unsent', route = NULL, boot = NULL, mono_ms = NULL
+WHERE place = ? AND state = 'taken';
+
+-- name: select_delivery_before
+-- The segment that ends at or first begins before a place.
+SELECT epoch, first, last, hash FROM delivery WHERE place <= ? ORDER BY place DESC LIMIT 1;
+
+-- name: update_receipted
+-- A receipt covers these segments.
+UPDATE delivery SET state = 'receipted', as_of_ms = ?1, boot = ?2, mono_ms = ?3, code = NULL
+WHERE place BETWEEN ?4 AND ?5 AND last <= ?6
+  AND state IN ('unsent', 'taken', 'refused', 'damaged')
+RETURNING last - first + 1;
+
+-- name: update_missing_to_unsent
+-- The log lacks these segments: queue them again.
+UPDATE delivery SET state = 'unsent', route = NULL, boot = NULL, mono_ms = NULL, as_of_ms = NULL
+WHERE place <= ?1 AND epoch = ?2 AND last >= ?3
+  AND (state = 'taken' OR state = 'receipted' AND as_of_ms < ?4)
+RETURNING place;
+
+-- name: select_receipt
+-- The newest receipt.
+SELECT raw, as_of_ms FROM receipt;
+
+-- name: upsert_receipt
+-- Keep a receipt unless there is a newer one.
+INSERT INTO receipt (id, raw, as_of_ms) VALUES (1, ?, ?)
+ON CONFLICT (id) DO UPDATE SET raw = excluded.raw, as_of_ms = excluded.as_of_ms
+WHERE excluded.as_of_ms >= receipt.as_of_ms;
+
+-- name: select_prunable
+-- Receipted segments whose keep time has passed for certain: by the broker's time between two
+-- receipts, or by our monotonic clock. The last segment stays: it is the head of the chain.
+SELECT place, last - first + 1 FROM delivery
+WHERE state = 'receipted'
+  AND max(
+      (SELECT as_of_ms FROM receipt) - as_of_ms,
+      CASE boot WHEN ?1 THEN ?2 - mono_ms ELSE ?2 END
+  ) >= ?3
+  AND place < (SELECT max(place) FROM segment)
+ORDER BY place LIMIT ?4;
+
+-- name: update_pruned
+-- This segment's bytes go.
+UPDATE delivery SET state = 'pruned' WHERE place = ?;
+
+-- name: delete_segment
+-- Remove the bytes of a pruned segment.
+DELETE FROM segment WHERE place = ?;
+
+-- name: delete_pruned
+-- Forget pruned segments before which nothing waits for a receipt any more.
+DELETE FROM delivery WHERE state = 'pruned' AND place < coalesce(
+    (SELECT min(place) FROM delivery WHERE state IN ('unsent', 'taken', 'refused', 'damaged')),
+    (SELECT max(place) FROM segment)
+);
+
+-- name: select_states
+-- How many segments and events stand where, and the oldest of each.
+SELECT state, count(*), sum(last - first + 1), min(place) FROM delivery GROUP BY state;
+
+-- name: select_standing
+-- The rest of a status.
 SELECT
-    coalesce(
-        (SELECT max(seq) FROM event),
-        (SELECT last FROM segment ORDER BY first DESC LIMIT 1),
-        0
-    ) + 1,
-    coalesce((SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) + 1, 0),
-    (SELECT count(*) FROM unsent),
-    (SELECT coalesce(sum(last - first + 1), 0) FROM unsent),
-    (SELECT first FROM unsent ORDER BY first LIMIT 1),
-    (SELECT wall_ms FROM unsent ORDER BY first LIMIT 1),
-    coalesce((SELECT last FROM segment ORDER BY first DESC LIMIT 1), 0),
-    (SELECT line FROM event ORDER BY seq LIMIT 1);
+    (SELECT min(seq) FROM event),
+    (SELECT max(seq) FROM event),
+    (SELECT line FROM event ORDER BY seq LIMIT 1),
+    (SELECT wall_ms FROM delivery WHERE state = 'unsent' ORDER BY place LIMIT 1),
+    (SELECT count(*) FROM health) + (SELECT count(*) FROM diagnostic),
+    (SELECT diagnostics_dropped FROM outbox),
+    (SELECT as_of_ms FROM receipt);
+
+-- name: select_first_in_states
+-- The first seq of an epoch whose segment is not with a route, and the first without a receipt.
+SELECT
+    min(first) FILTER (WHERE state NOT IN ('taken', 'receipted', 'pruned')),
+    min(first) FILTER (WHERE state NOT IN ('receipted', 'pruned'))
+FROM delivery WHERE epoch = ? AND state IN ('unsent', 'taken', 'refused', 'damaged');
 
 -- name: select_pending
 -- How many events are in no segment (two look-ups; min and max in one SELECT would scan).

@@ -1,23 +1,39 @@
-"""Ways to the log: what every route promises, how one is named, and several tried in order."""
+"""Ways to the log: what every route promises, and how long it may take."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
-from urllib.parse import urlsplit
+from typing import Final, Literal, Protocol
 
-from rekam.domain.errors import Misconfigured, Unavailable
 from rekam.domain.ids import ProducerId
 
-LATER_SCHEMES: Final = frozenset({"https", "relay+https"})
+Verdict = Literal["logged", "custody", "refused", "retry"]
+"""What became of a segment. `logged`: the log holds it. `custody`: somebody holds it who promised
+to bring it to the log. `refused`: it stands in quarantine, `code` says why. `retry`: nobody has it.
+"""
+
+SLOWEST_BYTES_PER_SECOND: Final = 4096
+"""A route that is slower than this does not work: 32 kbit/s, a bad day of GPRS."""
+
+ALLOWED_BYTES_MAX: Final = 256 * 1024
+"""Bytes that are given time at that pace: one full segment. More goes only where it was quick."""
 
 
 @dataclass(frozen=True, slots=True)
-class Acked:
-    """Where a segment stands in the log. `append_ms` is None when the broker did not say it."""
+class SegmentVerdict:
+    """What a route says of one segment. `append_ms` is the broker's append time, if known."""
 
-    partition: int
-    offset: int
-    append_ms: int | None
+    verdict: Verdict
+    append_ms: int | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The answer to one `send`: a verdict for each segment, in their order."""
+
+    verdicts: tuple[SegmentVerdict, ...]
+    receipt: bytes | None = None
+    """A signed receipt of this producer that came along, not verified."""
 
 
 class Route(Protocol):
@@ -25,64 +41,31 @@ class Route(Protocol):
 
     `send` may be called again with segments whose fate is unknown (an answer got lost): the log
     then holds them twice, byte for byte, and they count once. Segments of one call arrive in its
-    order. `stop` may be called without `send` and twice.
+    order. All calls end within a bounded time, also on a link that died without a word; one may run
+    beside another. `stop` may be called without `send` and twice.
     """
 
     @property
     def label(self) -> str:
-        """Name the route as events do; no address in it."""
+        """Name the kind of route as events do (kafka, gateway, relay, usb); no address in it."""
 
-    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> list[Acked]:
-        """Return when the log holds all of the segments, with their positions.
+    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> Delivery:
+        """Return a verdict for each segment.
 
-        Within a bounded time. Raises Unavailable when it is not known that all are there.
+        Raises Unavailable or Overloaded when it is not known what became of them, or when none was
+        taken; `retry_after_seconds` then says how long the other side wants to be left alone.
+        """
+
+    async def receipt(self, producer: ProducerId) -> bytes | None:
+        """Return the latest signed receipt that this route can give; None when it has none.
+
+        Nothing in it is verified here. Raises Unavailable or Overloaded.
         """
 
     async def stop(self) -> None:
-        """Close connections; what was not acknowledged is given up."""
+        """Close connections; what was not answered is given up."""
 
 
-class FirstThatWorks:
-    """Several routes, tried in order for each send."""
-
-    def __init__(self, routes: Sequence[Route]) -> None:
-        """Take routes over, at least one; `stop` stops them all."""
-        assert routes  # noqa: S101 - our own bug
-        self._routes = tuple(routes)
-        self.label = self._routes[0].label
-
-    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> list[Acked]:
-        """Send by the first route that works; `label` then names it."""
-        errors: list[Unavailable] = []
-        for route in self._routes:
-            try:
-                acked = await route.send(segments, producer=producer)
-            except Unavailable as error:
-                errors.append(error)
-            else:
-                self.label = route.label
-                return acked
-        raise Unavailable("; ".join(map(str, errors))) from errors[-1]
-
-    async def stop(self) -> None:
-        """Stop all routes."""
-        for route in self._routes:
-            await route.stop()
-
-
-def kafka_address(text: str) -> str:
-    """Return `host:port` of a `kafka://host:port` route. Raises Misconfigured for anything else."""
-    wanted = "wanted kafka://host:port"
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise Misconfigured([f"--route: not an address; {wanted}"]) from error
-    if parts.scheme in LATER_SCHEMES:
-        raise Misconfigured([f"--route={parts.scheme}://…: this version cannot; {wanted}"])
-    # The text is not shown: people put passwords into addresses.
-    if parts.scheme != "kafka" or not host or not port or parts.netloc.count("@"):
-        raise Misconfigured([f"--route: not a route of this version; {wanted}, without a user"])
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise Misconfigured([f"--route=kafka://{host}:{port}/…: more than an address; {wanted}"])
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def allowed_seconds(base_seconds: float, size: int) -> float:
+    """Return how long a transfer of so many bytes may take before its link counts as dead."""
+    return base_seconds + min(size, ALLOWED_BYTES_MAX) / SLOWEST_BYTES_PER_SECOND

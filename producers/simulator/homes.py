@@ -63,7 +63,15 @@ def _home(folder: Path, plan: Plan, reader: ReaderPublicKey) -> ProducerHome:
     path = folder / plan.producer
     if path.exists():
         return ProducerHome.open(path)
-    return ProducerHome.create(path, producer=plan.producer, kind=plan.kind, reader=reader)
+    return ProducerHome.create(
+        path,
+        producer=plan.producer,
+        kind=plan.kind,
+        reader=reader,
+        # Nobody misses these events, and a thousand ballasts would fill the disk.
+        ballast_bytes=0,
+        any_file_system=True,
+    )
 
 
 def _require_same(path: Path, fleet: Fleet) -> None:

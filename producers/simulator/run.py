@@ -193,7 +193,7 @@ class Run:
             status = home.outbox.status()
             held = status.next_seq - 1
             standing.appended += min(held, plan.events)
-            standing.sent += min(status.acknowledged_through, plan.events)
+            standing.sent += min(status.taken_through, plan.events)
             if held < plan.events:
                 self._due.append((plan.visits[plan.visit_at(held)].due_ms, number))
             elif status.unsent_events:
@@ -264,7 +264,9 @@ class Run:
         while segments := await asyncio.to_thread(home.outbox.unsent, limit_bytes=SEND_BYTES_MAX):
             if not await self.sender.send([one.raw for one in segments], producer=plan.producer):
                 return
-            await asyncio.to_thread(home.outbox.acknowledge, segments)
+            await asyncio.to_thread(
+                home.outbox.take, segments, route=self.sender.route.label, now=self.clock.read()
+            )
             self.standing.sent += _planned(segments, plan)
             self.standing.show()
             if plan.is_sent_twice:

@@ -165,6 +165,6 @@ class Trickle:
                 log.warning("route_failed", code=error.code, producer=home.producer)
                 self._queued.add(number)
                 return
-            home.outbox.acknowledge(segments)
+            home.outbox.take(segments, route=self.route.label, now=self.clock.read())
             self.standing.sent += sum(one.last - one.first + 1 for one in segments)
         self._queued.discard(number)

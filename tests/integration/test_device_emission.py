@@ -11,7 +11,7 @@ from producers.device.clock import DeviceClock
 from producers.device.emitter import drain, run
 from producers.device.home import ProducerHome
 from producers.device.kafka_route import KafkaRoute
-from rekam.domain.events import ClockAnchored, Heartbeat, decode
+from rekam.domain.events import ClockAnchored, FaultReported, decode
 from rekam.domain.keys import SigningKey
 from rekam.domain.segment import parse
 from rekam.domain.topics import SEGMENTS
@@ -20,6 +20,8 @@ from rekam.runtime.kafka import apply_topics
 from tests.support.broker import Topics
 from tests.support.device import READER, beat, new_home
 from tests.support.device_log import chained, in_the_log
+from tests.support.gateway import gateway_on, make_topics
+from tests.support.http_answers import Request, answer, results, saying
 from tests.support.waiting import until
 
 CLOCK = DeviceClock()
@@ -113,11 +115,11 @@ async def test_the_commands_record_send_and_say_what_is_wrong(
 
     nik = "6408040101900001"
     lines = [
-        b'{"type":"device.heartbeat.v1","data":{"queue_events":3}}',
+        b'{"type":"device.fault_reported.v1","data":{"component":"camera","fault":"dark"}}',
         b"rubbish",
         b'{"type":"recording.captured.v1","data":{"nik":"%s"}}' % nik.encode(),
         b'{"type":"device.heartbeat.v1","data":{"queue_events":-1}}',
-        b'{"type":"device.heartbeat.v1","data":{"queue_events":4},"wall_ms":5}',
+        b'{"type":"device.fault_reported.v1","data":{"component":"c","fault":"f"},"wall_ms":5}',
     ]
     appended = await rekam(tmp_path, "device", "append", *device, told=b"\n".join(lines))
     answers = [json.loads(line) for line in appended.stdout.splitlines()]
@@ -133,7 +135,7 @@ async def test_the_commands_record_send_and_say_what_is_wrong(
     away = await rekam(tmp_path, "device", "sync", *device, "--route", "kafka://127.0.0.1:1")
     assert away.returncode == 75
     assert b"2 events wait" in away.stderr
-    for wrong in ("https://gateway", "kafka://nowhere"):
+    for wrong in ("ftp://gateway", "kafka://nowhere"):
         refused = await rekam(tmp_path, "device", "sync", *device, "--route", wrong)
         assert (refused.returncode, b"wanted kafka://host:port" in refused.stderr) == (2, True)
     route = ("--route", f"kafka://{kafka.bootstrap}")
@@ -146,7 +148,48 @@ async def test_the_commands_record_send_and_say_what_is_wrong(
         ours = [raw for raw in raws if parse(raw).header.producer == "dev-9"]
         events = [decode(line) for line in chained(ours, home)]
     assert [event.data for event in events][:2] == [
-        Heartbeat(queue_events=3),
-        Heartbeat(queue_events=4),
+        FaultReported(component="camera", fault="dark"),
+        FaultReported(component="c", fault="f"),
     ]
     assert events[1].wall_ms == 5
+
+
+async def test_a_sync_goes_by_the_route_that_works_and_says_what_only_a_relay_has(
+    kafka: EmbeddedKafka, topics: Topics, tmp_path: Path
+) -> None:
+    names = await make_topics(topics)
+    folder = tmp_path / "home"
+    sync = ("device", "sync", "--home", str(folder))
+    with new_home(folder) as home:
+        home.outbox.append([beat(CLOCK, 1)])
+    async with gateway_on(kafka.bootstrap, names) as gateway:
+        await gateway.until_ready()
+        routes = ("--route", "https://127.0.0.1:1", "--route", gateway.address)
+        sent = await rekam(tmp_path, *sync, *routes)
+        assert sent.returncode == 0, sent.stderr
+        assert b"all committed: 3 events" in sent.stdout, "with the anchor and the change of routes"
+
+        with ProducerHome.open(folder) as home:
+            home.outbox.append([beat(CLOCK, 2)])
+        async with saying(_keeping) as relay:
+            kept = await rekam(tmp_path, *sync, "--route", f"relay+{relay.url}")
+            assert kept.returncode == 75
+            assert b"1 events are with a relay" in kept.stderr
+
+            with ProducerHome.open(folder) as home:
+                home.outbox.append([beat(CLOCK, 3)])
+            both = ("--both", "--bytes-per-second", "100000")
+            routes = ("--route", gateway.address, "--route", f"relay+{relay.url}")
+            again = await rekam(tmp_path, *sync, *routes, *both)
+            assert again.returncode == 75, "the second event is still with the relay alone"
+            assert b"1 events are with a relay" in again.stderr
+        assert len(relay.requests) == 2
+    alone = await rekam(tmp_path, *sync, "--route", "https://127.0.0.1:1", "--both")
+    assert (alone.returncode, b"give --route twice" in alone.stderr) == (2, True)
+    with ProducerHome.open(folder) as home:
+        assert home.outbox.status().unsent_events == 0
+
+
+def _keeping(request: Request) -> bytes:
+    kept = {"verdict": "custody", "code": None, "append_ms": None}
+    return answer({"results": results(request, lambda _: kept), "receipt": None})

@@ -12,7 +12,7 @@ from producers.device.clock import Clock, DeviceClock
 from producers.device.emitter import drain
 from producers.device.home import ProducerHome
 from producers.device.kafka_route import KafkaRoute
-from producers.device.route import Acked
+from producers.device.route import Delivery
 from rekam.domain.events import Event, Heartbeat, ProducerKind, encode
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import ReaderPrivateKey
@@ -43,13 +43,16 @@ class _FatalRoute:
         self.label = route.label
         self._route, self._step = route, step
 
-    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> list[Acked]:
+    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> Delivery:
         if self._step == "before_send":
             die()
-        acked = await self._route.send(segments, producer=producer)
+        delivery = await self._route.send(segments, producer=producer)
         if self._step == "after_send":
             die()
-        return acked
+        return delivery
+
+    async def receipt(self, producer: ProducerId) -> bytes | None:
+        return await self._route.receipt(producer)
 
     async def stop(self) -> None:
         await self._route.stop()

@@ -1,79 +1,39 @@
-"""What an emitter does between outbox and route, shown with a route that obeys the test."""
+"""What an emitter does between outbox and route, shown with routes that obey the test."""
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from producers.device.clock import Reading
-from producers.device.emitter import Emitter, EmitterOptions, drain, retry_seconds, run
+from producers.device.emitter import Emitter, EmitterOptions, drain, run
 from producers.device.home import ProducerHome
-from producers.device.route import Acked, FirstThatWorks, kafka_address
-from rekam.domain.errors import Misconfigured, OutboxBusy, Unavailable
-from rekam.domain.events import ClockAnchored, Event, Heartbeat, decode, encode
-from rekam.domain.ids import ProducerId
-from rekam.domain.segment import open_body, parse
-from tests.support.device import READER, new_home
+from producers.device.outbox import Outbox, StoredSegment
+from producers.device.pacing import ByteLimit
+from producers.device.routing import BYTES_FIRST, MONOTONIC, Routing, RoutingOptions
+from rekam.domain.errors import OutboxBusy, OutboxFull, Unavailable
+from rekam.domain.events import ClockAnchored, Event, Heartbeat, RouteChanged, encode
+from rekam.domain.keys import SigningKey
+from rekam.domain.receipt import EpochReceipt, Receipt, Run, sign_receipt
+from rekam.domain.segment import Sealed, parse
+from tests.support.device import new_home
+from tests.support.routes import NOW_MS, Longest, ObedientRoute, SteadyClock
 
-NOW_MS = 1_522_454_400_000
 WAIT_SECONDS_MAX = 20.0
+OFFICE = SigningKey.from_seed(bytes([42]) * 32)
+QUICK = RoutingOptions(retry_seconds_first=0.001, retry_seconds_max=0.002)
 QUIET = EmitterOptions(heartbeat_seconds=None, anchors=False)
 EAGER = EmitterOptions(
     heartbeat_seconds=None,
     anchors=False,
     linger_seconds=0.001,
-    retry_seconds_first=0.001,
-    retry_seconds_max=0.002,
+    receipt_poll_seconds=0.001,
+    routing=QUICK,
 )
-
-
-@dataclass
-class SteadyClock:
-    """Always the same moment."""
-
-    boot: str = "boot-1"
-
-    def read(self) -> Reading:
-        return Reading(NOW_MS, 1_000, self.boot)
-
-
-@dataclass
-class ObedientRoute:
-    """Keeps what it is given; is away as often as it is told; may hold an answer back."""
-
-    failures: int = 0
-    append_ms: int | None = NOW_MS
-    log: list[bytes] = field(default_factory=list)
-    tries: int = 0
-    label: str = "test"
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> list[Acked]:
-        assert producer
-        self.tries += 1
-        self.asked.set()
-        if self.failures:
-            self.failures -= 1
-            raise Unavailable("away")
-        await self.gate.wait()
-        first = len(self.log)
-        self.log.extend(segments)
-        return [Acked(0, first + place, self.append_ms) for place in range(len(segments))]
-
-    async def stop(self) -> None:
-        self.log.append(b"stopped")
-
-    def events(self) -> list[Event]:
-        """Return all events in the log's order."""
-        return [decode(line) for raw in self.log for line in open_body(parse(raw), READER)]
 
 
 def beats(home: ProducerHome, *numbers: int) -> None:
@@ -147,12 +107,11 @@ async def test_an_emitter_goes_on_by_itself_oldest_first_after_failures(tmp_path
 
 async def test_a_back_off_ends_at_once_when_told_to_stop(tmp_path: Path) -> None:
     route, stopping = ObedientRoute(failures=1), asyncio.Event()
-    patient = EmitterOptions(
-        heartbeat_seconds=None, retry_seconds_first=3_600.0, retry_seconds_max=3_600.0
-    )
+    patient = RoutingOptions(retry_seconds_first=3_600.0, retry_seconds_max=3_600.0)
     with new_home(tmp_path) as home:
         beats(home, 1)
-        emitter = Emitter(home, route, clock=SteadyClock(), options=patient, jitter=_Longest())
+        routing = Routing([route], options=patient, jitter=Longest())
+        emitter = Emitter(home, routing, clock=SteadyClock(), options=QUIET)
         async with asyncio.timeout(WAIT_SECONDS_MAX), asyncio.TaskGroup() as tasks:
             tasks.create_task(emitter.run(stopping))
             await route.asked.wait()
@@ -160,19 +119,12 @@ async def test_a_back_off_ends_at_once_when_told_to_stop(tmp_path: Path) -> None
         assert home.outbox.status().unsent_events == 1
 
 
-class _Longest:
-    def uniform(self, low: float, high: float) -> float:
-        assert low <= high
-        return high
-
-
 async def test_while_the_route_is_away_events_wait_for_a_full_segment(tmp_path: Path) -> None:
     route, stopping = ObedientRoute(failures=10**9), asyncio.Event()
     options = EmitterOptions(
         events_max=4,
         heartbeat_seconds=None,
-        retry_seconds_first=0.001,
-        retry_seconds_max=0.001,
+        routing=RoutingOptions(retry_seconds_first=0.001, retry_seconds_max=0.001),
     )
     with new_home(tmp_path) as home:
         beats(home, 1)
@@ -273,47 +225,347 @@ async def test_two_emitters_of_one_home_are_refused_and_the_holder_is_named(tmp_
     assert pid is not None
 
 
-async def test_the_next_route_is_tried_when_one_is_away_and_all_are_stopped() -> None:
-    first, second = ObedientRoute(failures=1, label="one"), ObedientRoute(label="two")
-    routes = FirstThatWorks([first, second])
-    await routes.send([b"a"], producer=ProducerId("dev-1"))
-    assert (first.log, second.log, routes.label) == ([], [b"a"], "two")
-    await routes.send([b"b"], producer=ProducerId("dev-1"))
-    assert (first.log, routes.label) == ([b"b"], "one")
-    await routes.stop()
-    assert (first.log[-1], second.log[-1]) == (b"stopped", b"stopped")
+class FullAtTake(Outbox):
+    """An outbox on a disk that is so full that not even this can be written."""
+
+    def take(self, taken: Sequence[StoredSegment], *, route: str, now: Reading) -> None:
+        raise OutboxFull(f"no room for {len(taken)} by {route} at {now.mono_ms}")
 
 
-def test_retries_wait_longer_and_longer_up_to_a_limit_and_never_overflow() -> None:
-    options = EmitterOptions()
-    caps = [retry_seconds(failures, options, _Longest()) for failures in (1, 2, 3, 7, 10**6)]
-    assert caps == [1.0, 2.0, 4.0, 60.0, 60.0]
-    chance = random.Random(4)
-    assert all(0 <= retry_seconds(9, options, chance) <= 60 for _ in range(100))
+async def test_a_disk_that_cannot_note_what_was_sent_does_not_send_it_over_and_over(
+    tmp_path: Path,
+) -> None:
+    route, stopping = ObedientRoute(), asyncio.Event()
+    patient = replace(QUIET, routing=RoutingOptions(retry_seconds_first=3_600.0))
+    with new_home(tmp_path) as home, FullAtTake.open(tmp_path / "outbox.db") as outbox:
+        beats(home, 1)
+        emitter = Emitter(
+            replace(home, outbox=outbox),
+            Routing([route]),
+            clock=SteadyClock(),
+            options=patient,
+            jitter=Longest(),
+        )
+        async with asyncio.timeout(WAIT_SECONDS_MAX), asyncio.TaskGroup() as tasks:
+            tasks.create_task(emitter.run(stopping))
+            await route.asked.wait()
+            for _ in range(200):
+                await asyncio.sleep(0)
+            stopping.set()
+        assert home.outbox.status().unsent_events == 1
+    assert route.tries == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [("kafka://host:9092", "host:9092"), ("kafka://[::1]:9092/", "[::1]:9092")],
-)
-def test_a_kafka_route_names_host_and_port(text: str, address: str) -> None:
-    assert kafka_address(text) == address
+# -- verdicts --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "https://gateway",
-        "relay+https://relay",
-        "host:9092",
-        "kafka://host",
-        "kafka://host:x",
-        "kafka://host:9092/topic",
-        "kafka://user:secret@host:9092",
-        "",
-    ],
-)
-def test_any_other_route_is_refused_with_what_works_and_without_its_secrets(text: str) -> None:
-    with pytest.raises(Misconfigured, match="wanted kafka://host:port") as caught:
-        kafka_address(text)
-    assert "secret" not in str(caught.value)
+def sealed(home: ProducerHome, *numbers: int) -> StoredSegment:
+    """Record and seal a segment; return it."""
+    beats(home, *numbers)
+    now = SteadyClock().read()
+    home.outbox.seal_pending(
+        signing_key=home.signing_key,
+        reader=home.reader,
+        sealed=Sealed(wall_ms=now.wall_ms, mono_ms=now.mono_ms, boot=now.boot),
+    )
+    return home.outbox.unsent(limit_bytes=10**9)[-1]
+
+
+def receipt_for(
+    home: ProducerHome,
+    segments: Sequence[StoredSegment],
+    *,
+    key: SigningKey = OFFICE,
+    producer: str = "dev-1",
+    gaps: tuple[tuple[int, int], ...] = (),
+) -> bytes:
+    """Sign a receipt for consecutive segments."""
+    runs = (Run(segments[0].first, segments[-1].last, parse(segments[-1].raw).hash),)
+    found = Receipt(1, producer, NOW_MS, (), (EpochReceipt(home.epoch, runs, gaps),))
+    return sign_receipt(found, key)
+
+
+async def test_a_refused_segment_is_set_aside_and_the_others_go_on(tmp_path: Path) -> None:
+    route = ObedientRoute(verdict="refused", code="fork")
+    with new_home(tmp_path) as home:
+        one, two, three = (sealed(home, number) for number in (1, 2, 3))
+        route.unwanted = {two.raw}
+        drained = await drain(home, route, clock=SteadyClock(), options=QUIET)
+        status = home.outbox.status()
+        kept = [found.raw for found in home.outbox.unreceipted(limit_bytes=10**6)]
+    assert route.log == [one.raw, three.raw]
+    assert (status.unsent_events, status.refused_segments) == (0, 1)
+    assert (drained.refused_segments, drained.codes) == (1, {"fork"})
+    assert kept == [one.raw, two.raw, three.raw]
+
+
+async def test_a_segment_that_no_route_will_have_stays_unsent_and_blocks_none_behind_it(
+    tmp_path: Path,
+) -> None:
+    route = ObedientRoute(verdict="retry", code="slow")
+    with new_home(tmp_path) as home:
+        one, two, three = (sealed(home, number) for number in (1, 2, 3))
+        route.unwanted = {one.raw}
+        with pytest.raises(Unavailable, match=r"1 segments were not taken \(slow\)"):
+            await drain(home, route, clock=SteadyClock(), options=QUIET)
+        assert [found.raw for found in home.outbox.unsent(limit_bytes=10**6)] == [one.raw]
+    assert route.log == [two.raw, three.raw]
+
+
+async def test_a_running_emitter_tries_such_a_segment_again_by_itself(tmp_path: Path) -> None:
+    route, stopping = ObedientRoute(verdict="retry", code="slow"), asyncio.Event()
+    with new_home(tmp_path) as home:
+        one = sealed(home, 1)
+        route.unwanted = {one.raw}
+
+        async def watch() -> None:
+            await turns_until(lambda: route.tries >= 5)
+            beats(home, 2)
+            await turns_until(lambda: home.outbox.status().unsent_segments == 1 and bool(route.log))
+            route.unwanted = {b"another"}
+            await turns_until(lambda: home.outbox.status().unsent_events == 0)
+            stopping.set()
+
+        await _run_beside(home, Routing([route], options=QUICK), stopping, watch)
+    assert route.log[-1] == one.raw
+
+
+async def test_who_only_keeps_a_segment_is_remembered_as_such(tmp_path: Path) -> None:
+    with new_home(tmp_path) as home:
+        for label in ("relay", "gateway"):
+            beats(home, 1)
+            route = ObedientRoute(label, verdict="custody")
+            drained = await drain(home, route, clock=SteadyClock(), options=QUIET)
+            assert drained.custody_events == 1
+        late = home.outbox.overdue(now=SteadyClock().read(), seconds=0)
+    assert [one.route for one in late] == ["relay", "gateway+custody"]
+
+
+# -- routes ----------------------------------------------------------------------------------------
+
+
+async def _run_beside(
+    home: ProducerHome,
+    routing: Routing,
+    stopping: asyncio.Event,
+    *tasks: Callable[[], Coroutine[None, None, None]],
+    options: EmitterOptions = EAGER,
+    clock: SteadyClock | None = None,
+) -> None:
+    async with asyncio.timeout(WAIT_SECONDS_MAX), asyncio.TaskGroup() as group:
+        group.create_task(
+            run(home, routing, clock=clock or SteadyClock(), stopping=stopping, options=options)
+        )
+        for task in tasks:
+            group.create_task(task())
+
+
+async def test_a_change_of_the_route_that_takes_is_an_event(tmp_path: Path) -> None:
+    first, second = ObedientRoute("gateway", failures=1), ObedientRoute("kafka")
+    stopping = asyncio.Event()
+    with new_home(tmp_path) as home:
+        beats(home, 1)
+
+        async def watch() -> None:
+            await turns_until(lambda: bool(second.log))
+            number = 2
+            while len(_changes(first, second)) < 2:
+                beats(home, number)
+                number += 1
+                await asyncio.sleep(0)
+            stopping.set()
+
+        await _run_beside(home, Routing([first, second], options=QUICK), stopping, watch)
+    assert _changes(first, second)[:2] == [
+        RouteChanged(route="kafka", previous="gateway", reason="unavailable"),
+        RouteChanged(route="gateway", previous="kafka", reason="worked_again"),
+    ]
+
+
+def _changes(*routes: ObedientRoute) -> list[RouteChanged]:
+    """Return the changes that the log has, each once, in order."""
+    events = {
+        (parse(raw).header.first, place): event
+        for route in routes
+        for raw in route.log
+        for place, event in enumerate(events_of(raw))
+    }
+    found = [events[key].data for key in sorted(events)]
+    return [data for data in found if isinstance(data, RouteChanged)]
+
+
+def events_of(raw: bytes) -> list[Event]:
+    return ObedientRoute(log=[raw]).events()
+
+
+async def test_fresh_events_overtake_a_backlog(tmp_path: Path) -> None:
+    route = ObedientRoute()
+    options = EmitterOptions(
+        events_max=1, heartbeat_seconds=None, anchors=False, linger_seconds=0.0, routing=QUICK
+    )
+    with new_home(tmp_path) as home:
+        backlog = [sealed(home, number) for number in range(150)]
+        recorded = False
+
+        async def record() -> None:
+            nonlocal recorded
+            await turns_until(lambda: home.outbox.status().taken_through > 0)
+            beats(home, 1_000)
+            recorded = True
+
+        seconds = itertools.count(0, 60)
+        limit = ByteLimit(2 * 1024, monotonic=lambda: float(next(seconds)))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(record())
+            routing = Routing([route], limit=limit)
+            tasks.create_task(drain(home, routing, clock=SteadyClock(), options=options))
+        order = told(route.events())
+    assert recorded
+    assert len(order) == len(backlog) + 1
+    assert order.index(1_000) < 20
+
+
+async def test_a_limit_in_bytes_a_second_is_kept(tmp_path: Path) -> None:
+    route = ObedientRoute()
+    with new_home(tmp_path) as home:
+        size = sum(len(sealed(home, number).raw) for number in range(40))
+        began = MONOTONIC()
+        limit = ByteLimit(size // 2, monotonic=MONOTONIC)
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            await drain(home, Routing([route], limit=limit), clock=SteadyClock(), options=QUIET)
+        assert MONOTONIC() - began >= 0.9
+    assert max(route.sizes) <= size // 2
+
+
+async def test_the_queue_is_never_read_whole(tmp_path: Path) -> None:
+    route = ObedientRoute()
+    with new_home(tmp_path) as home:
+        for number in range(400):
+            sealed(home, number)
+        await drain(home, route, clock=SteadyClock(), options=QUIET)
+    assert len(route.log) == 400
+    assert len(route.sizes) >= 3
+    assert max(route.sizes) <= 2 * BYTES_FIRST
+
+
+# -- receipts --------------------------------------------------------------------------------------
+
+
+async def test_a_trusted_receipt_prunes_after_the_keep_time_and_nothing_else_does(
+    tmp_path: Path,
+) -> None:
+    route, clock = ObedientRoute(), SteadyClock()
+    options = replace(QUIET, keep_seconds=60.0)
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        segments = [sealed(home, number) for number in range(3)]
+        route.receipts = receipt_for(home, segments)
+        await drain(home, route, clock=clock, options=options)
+        assert home.outbox.status().receipted_through == 3
+        assert len(home.outbox.unreceipted(limit_bytes=10**6)) == 0
+        clock.mono_ms += 59_000
+        await drain(home, route, clock=clock, options=options)
+        assert _stored(home) == 3
+        clock.mono_ms += 2_000
+        await drain(home, route, clock=clock, options=options)
+        assert _stored(home) == 1, "the last one stays: the next is chained to it"
+
+
+def _stored(home: ProducerHome) -> int:
+    return int(home.outbox._connection.execute("SELECT count(*) FROM segment").get)
+
+
+@pytest.mark.parametrize("fault", ["untrusted", "foreign", "garbage", "none trusted"])
+async def test_a_receipt_that_may_not_be_believed_changes_nothing(
+    tmp_path: Path, fault: str
+) -> None:
+    route, clock = ObedientRoute(), SteadyClock()
+    with new_home(tmp_path) as home:
+        if fault != "none trusted":
+            home.trust_receipts([OFFICE.public])
+        segments = [sealed(home, number) for number in range(3)]
+        match fault:
+            case "untrusted":
+                stranger = SigningKey.from_seed(bytes([43]) * 32)
+                route.receipts = receipt_for(home, segments, key=stranger)
+            case "foreign":
+                route.receipts = receipt_for(home, segments, producer="dev-2")
+            case "garbage":
+                route.receipts = b'{"payload": 3}'
+            case _:
+                route.receipts = receipt_for(home, segments)
+        for _ in range(2):
+            await drain(home, route, clock=clock, options=replace(QUIET, keep_seconds=0.0))
+            clock.mono_ms += 10_000_000
+        status = home.outbox.status()
+        assert (status.receipted_through, status.taken_events, _stored(home)) == (0, 3, 3)
+
+
+async def test_what_a_receipt_names_as_missing_is_sent_again_by_itself(tmp_path: Path) -> None:
+    route, stopping = ObedientRoute(), asyncio.Event()
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        one, two, three = (sealed(home, number) for number in range(3))
+        route.receipts = receipt_for(home, [three], gaps=((1, 2),))
+
+        async def watch() -> None:
+            await turns_until(lambda: len(route.log) >= 5)
+            stopping.set()
+
+        await _run_beside(home, Routing([route], options=QUICK), stopping, watch)
+    assert route.log == [one.raw, two.raw, three.raw, one.raw, two.raw]
+
+
+async def test_a_route_that_keeps_and_brings_no_receipt_is_demoted_and_the_next_one_sends(
+    tmp_path: Path,
+) -> None:
+    relay, kafka = ObedientRoute("relay", verdict="custody"), ObedientRoute("kafka")
+    stopping, clock = asyncio.Event(), SteadyClock()
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        one = sealed(home, 1)
+
+        async def watch() -> None:
+            await turns_until(lambda: home.outbox.status().taken_through == 1)
+            clock.mono_ms += 3_600_001
+            await turns_until(lambda: len(kafka.log) >= 2)
+            beats(home, 2)
+            await turns_until(lambda: len(kafka.log) >= 3)
+            stopping.set()
+
+        await _run_beside(home, Routing([relay, kafka]), stopping, watch, clock=clock)
+    assert (relay.log, kafka.log[0]) == ([one.raw], one.raw)
+    assert _changes(relay, kafka) == [
+        RouteChanged(route="kafka", previous="relay", reason="no_receipt")
+    ]
+
+
+async def test_without_a_trusted_key_no_route_is_blamed_for_missing_receipts(
+    tmp_path: Path,
+) -> None:
+    relay, kafka = ObedientRoute("relay", verdict="custody"), ObedientRoute("kafka")
+    clock = SteadyClock()
+    with new_home(tmp_path) as home:
+        sealed(home, 1)
+        for _ in range(3):
+            await drain(home, Routing([relay, kafka]), clock=clock, options=QUIET)
+            clock.mono_ms += 10**9
+        assert home.outbox.status().taken_events == 1
+    assert kafka.tries == 0
+
+
+async def test_an_emitter_in_a_full_outbox_goes_on_although_its_own_events_have_no_room(
+    tmp_path: Path,
+) -> None:
+    route, stopping = ObedientRoute(append_ms=NOW_MS + 7_000), asyncio.Event()
+    options = EmitterOptions(linger_seconds=0.001, heartbeat_seconds=0.001, routing=QUICK)
+    with new_home(tmp_path) as home:
+        beats(home, *range(2_000))
+        connection = home.outbox._connection
+        connection.pragma("max_page_count", connection.pragma("page_count"))
+
+        async def watch() -> None:
+            await turns_until(lambda: told(route.events())[:2_000] == list(range(2_000)))
+            stopping.set()
+
+        await _run_beside(home, Routing([route], options=QUICK), stopping, watch, options=options)

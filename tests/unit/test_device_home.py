@@ -7,6 +7,7 @@ import apsw
 import pytest
 
 from producers.device.clock import (
+    BootSession,
     Contact,
     DeviceClock,
     Reading,
@@ -14,7 +15,7 @@ from producers.device.clock import (
     offset_of,
 )
 from producers.device.home import ProducerHome
-from producers.device.outbox import BootSession, Outbox
+from producers.device.outbox import Outbox
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxBusy, OutboxFull, Rejected
 from rekam.domain.segment import EVENT_BYTES_MAX
 from tests.support.device import beat, new_home

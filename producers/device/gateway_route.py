@@ -1,0 +1,380 @@
+"""The route over HTTPS: to a gateway, or to a relay, which speaks the same.
+
+    POST /v1/segments             (u32 big-endian length, segment)*  →  a verdict for each segment
+    GET  /v1/producers/{id}/cursor                                   →  the latest receipt
+
+Nothing that a server says is believed further than needed: an answer is read up to a named limit,
+must speak of the very segments that were sent, and deletes nothing whatever it says. A request that
+the server calls wrong is split until the segment is alone that it will not have; that one is tried
+again later, the others have gone.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from producers.device.route import Delivery, SegmentVerdict, allowed_seconds
+from rekam.domain import segment as segments_v1
+from rekam.domain.errors import Held, Misconfigured, Overloaded, SegmentRejected, Unavailable
+from rekam.domain.ids import ProducerId
+from rekam.domain.receipt import RECEIPT_BYTES_MAX
+
+CONTENT_TYPE: Final = "application/vnd.rekam.segments"
+
+REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
+REQUEST_SEGMENTS_MAX: Final = 64
+
+ANSWER_BYTES_MAX: Final = 2 * RECEIPT_BYTES_MAX + REQUEST_SEGMENTS_MAX * 512
+"""Most of an answer that is read: its receipts and a verdict for each segment."""
+
+CONNECT_SECONDS_MAX: Final = 10.0
+ANSWER_SECONDS_MAX: Final = 20.0
+"""How long a request may take beside the time that its bytes are given."""
+
+WRITE_BYTES: Final = 16 * 1024
+"""A piece of a body; each may take ANSWER_SECONDS_MAX to leave this machine."""
+
+KEEPALIVE_SECONDS: Final = 3.0
+"""Shorter than servers keep an idle connection, so that none is used that they just close."""
+
+RETRY_AFTER_SECONDS_MAX: Final = 3600.0
+"""More is not believed."""
+
+TIME_MS_MAX: Final = 2**53
+
+_SPLITTABLE: Final = frozenset({400, 413, 422})
+"""Answers that may mean one segment of several, or their number."""
+
+
+class _Result(msgspec.Struct, frozen=True):
+    producer: str
+    epoch: int
+    first: int
+    last: int
+    verdict: str
+    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")] | None = None
+    append_ms: Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)] | None = None
+
+
+class _ProducerReceipt(msgspec.Struct, frozen=True):
+    producer: str
+    receipt: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    results: list[_Result]
+    receipts: list[_ProducerReceipt] = []
+    receipt: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Cursor(msgspec.Struct, frozen=True):
+    producer: str
+    receipt: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")] = "unknown"
+
+
+_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
+_decode_cursor: Final = msgspec.json.Decoder(_Cursor).decode
+_decode_problem: Final = msgspec.json.Decoder(_Problem).decode
+
+
+class _Wrong(Exception):  # noqa: N818 - a message between two methods, no error of Rekam's
+    """The server calls the request itself wrong."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(status, code)
+        self.status, self.code = status, code
+
+
+class GatewayRoute:
+    """Sends segments over HTTPS; an async context manager that connects at the first send."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca: Path | None = None,
+        label: Literal["gateway", "relay"] = "gateway",
+        connect_seconds_max: float = CONNECT_SECONDS_MAX,
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+    ) -> None:
+        """Name the server, `scheme://host[:port]`; nothing is opened yet.
+
+        Its certificate must be signed by a CA of this system, or one of `ca`. Raises Misconfigured
+        when that file holds none.
+        """
+        self.label = label
+        self._url = url.rstrip("/")
+        self._answer_seconds_max = answer_seconds_max
+        self._client = httpx.AsyncClient(
+            verify=_tls(ca) if urlsplit(url).scheme == "https" else False,
+            timeout=httpx.Timeout(
+                connect=connect_seconds_max,
+                write=answer_seconds_max,
+                # Bounded from outside: what the kernel took may be on its way for long.
+                read=None,
+                pool=answer_seconds_max,
+            ),
+            limits=httpx.Limits(max_connections=4, keepalive_expiry=KEEPALIVE_SECONDS),
+            headers={"user-agent": "rekam", "accept-encoding": "identity"},
+            follow_redirects=False,
+            # Settings alone say where bytes go; not a proxy in the environment.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the connections; safe to call twice."""
+        await self._client.aclose()
+
+    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> Delivery:
+        """Return the server's verdict for each segment.
+
+        In requests of at most REQUEST_BYTES_MAX and REQUEST_SEGMENTS_MAX, one after the other. When
+        one fails, the segments of it and of those after it are `retry`; raises Unavailable or
+        Overloaded when it was the first.
+        """
+        verdicts: list[SegmentVerdict] = []
+        receipt: bytes | None = None
+        for request in _requests(segments):
+            try:
+                answered = await self._ask_or_split(request, producer)
+            except (Unavailable, Overloaded) as error:
+                if not verdicts:
+                    raise
+                left = len(segments) - len(verdicts)
+                verdicts += [SegmentVerdict("retry", code=error.code)] * left
+                break
+            verdicts += answered.verdicts
+            receipt = answered.receipt or receipt
+        return Delivery(tuple(verdicts), receipt)
+
+    async def receipt(self, producer: ProducerId) -> bytes | None:
+        """Return the receipt that the server has for the producer. Raises Unavailable."""
+        try:
+            raw = await self._request("GET", f"/v1/producers/{producer}/cursor", b"")
+        except _Wrong as wrong:
+            raise self._refused(wrong) from wrong
+        try:
+            cursor = _decode_cursor(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise self._garbage("no cursor") from error
+        if cursor.producer != producer:
+            raise self._garbage("the cursor of another producer")
+        return _envelope(cursor.receipt)
+
+    async def _ask_or_split(self, segments: Sequence[bytes], producer: ProducerId) -> Delivery:
+        """Send one request; if the server calls it wrong, its halves, down to single segments."""
+        try:
+            return await self._ask(segments, producer)
+        except _Wrong as wrong:
+            if wrong.status not in _SPLITTABLE:
+                raise self._refused(wrong) from wrong
+            if len(segments) == 1:
+                return Delivery((SegmentVerdict("retry", code=wrong.code),))
+        middle = len(segments) // 2
+        halves = [
+            await self._ask_or_split(half, producer)
+            for half in (segments[:middle], segments[middle:])
+        ]
+        return Delivery(
+            tuple(verdict for half in halves for verdict in half.verdicts),
+            halves[1].receipt or halves[0].receipt,
+        )
+
+    async def _ask(self, segments: Sequence[bytes], producer: ProducerId) -> Delivery:
+        body = b"".join(part for raw in segments for part in (len(raw).to_bytes(4), raw))
+        raw_answer = await self._request("POST", "/v1/segments", body)
+        try:
+            answer = _decode_answer(raw_answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise self._garbage("no verdicts") from error
+        if len(answer.results) != len(segments):
+            raise self._garbage(f"{len(answer.results)} verdicts for {len(segments)} segments")
+        for result, raw in zip(answer.results, segments, strict=True):
+            if not _is_about(result, raw):
+                raise self._garbage("a verdict about a segment that was not sent")
+        receipt = next(
+            (one.receipt for one in answer.receipts if one.producer == producer), answer.receipt
+        )
+        return Delivery(tuple(map(_verdict, answer.results)), _envelope(receipt))
+
+    async def _request(self, method: str, path: str, body: bytes) -> bytes:
+        """Return the body of an answer 200. Raises Unavailable, Overloaded, or _Wrong for a 4xx."""
+        seconds = allowed_seconds(self._answer_seconds_max, len(body))
+        headers = {"content-length": str(len(body))} if body else {}
+        if body:
+            headers["content-type"] = CONTENT_TYPE
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._client.stream(
+                    method,
+                    f"{self._url}{path}",
+                    content=_pieces(body) if body else None,
+                    headers=headers,
+                ) as response,
+            ):
+                raw = await self._read(response)
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise self._away(error) from error
+        self._check(response, raw)
+        return raw
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise self._garbage("a compressed answer")
+        raw = bytearray()
+        async for piece in response.aiter_raw():
+            raw += piece
+            if len(raw) > ANSWER_BYTES_MAX:
+                raise self._garbage(f"more than {ANSWER_BYTES_MAX} bytes")
+        return bytes(raw)
+
+    def _check(self, response: httpx.Response, raw: bytes) -> None:
+        status = response.status_code
+        if status == httpx.codes.OK:
+            return
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            raise Overloaded(
+                f"{self._url} asks to slow down (HTTP 429). It is tried again later",
+                retry_after_seconds=_retry_after(response),
+            )
+        if 400 <= status < 500:  # noqa: PLR2004 - HTTP's class of errors of the client
+            raise _Wrong(status, _problem_code(raw))
+        raise Unavailable(
+            f"{self._url} cannot take segments now (HTTP {status}). They stay in the outbox; if it "
+            "stays so, look at the server",
+            retry_after_seconds=_retry_after(response),
+        )
+
+    def _refused(self, wrong: _Wrong) -> Unavailable:
+        return Unavailable(
+            f"{self._url} calls the request wrong (HTTP {wrong.status}, {wrong.code}). The "
+            "segments stay in the outbox; check that --route names a gateway of this version"
+        )
+
+    def _garbage(self, found: str) -> Unavailable:
+        return Unavailable(
+            f"{self._url} answered {found}, so its answer counts for nothing. The segments stay in "
+            "the outbox; check that --route names a gateway or relay, and what stands between"
+        )
+
+    def _away(self, error: Exception) -> Unavailable:
+        # httpx gives the reason as text alone; its text holds no body and no header.
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Unavailable(
+                f"{self._url} shows a certificate that is not trusted here, so nothing was sent. "
+                "Check the address and this machine's date; name the office's CA by --ca"
+            )
+        return Unavailable(
+            f"{self._url} did not answer ({type(error).__name__}). The segments stay in the "
+            "outbox; see that the server runs and can be reached"
+        )
+
+
+def _tls(ca: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured([f"--ca {ca}: holds no certificate (PEM) that can be read"]) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _requests(segments: Sequence[bytes]) -> list[list[bytes]]:
+    """Split into requests; a segment is always smaller than a request may be."""
+    requests: list[list[bytes]] = []
+    room = 0
+    for raw in segments:
+        size = 4 + len(raw)
+        if not requests or size > room or len(requests[-1]) == REQUEST_SEGMENTS_MAX:
+            requests.append([])
+            room = REQUEST_BYTES_MAX
+        requests[-1].append(raw)
+        room -= size
+    return requests
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Give a body in pieces, so that each has its own time-out: a dead link is noticed early."""
+    for start in range(0, len(body), WRITE_BYTES):
+        yield body[start : start + WRITE_BYTES]
+
+
+def _is_about(result: _Result, raw: bytes) -> bool:
+    try:
+        header = segments_v1.parse(raw).header
+    except (SegmentRejected, Held):
+        # Damaged, or of a newer version, as a stick may carry it: nobody here can tell its name.
+        return True
+    return (result.producer, result.epoch, result.first, result.last) == (
+        header.producer,
+        header.epoch,
+        header.first,
+        header.last,
+    )
+
+
+def _verdict(result: _Result) -> SegmentVerdict:
+    match result.verdict:
+        case "accepted" | "held":
+            return SegmentVerdict("logged", append_ms=result.append_ms, code=result.code)
+        case "duplicate":
+            # Its append time may be that of another day: it says nothing about now.
+            return SegmentVerdict("logged", code=result.code)
+        case "custody":
+            return SegmentVerdict("custody", code=result.code)
+        case "quarantined":
+            return SegmentVerdict("refused", code=result.code or "quarantined")
+        case "retry":
+            return SegmentVerdict("retry", code=result.code)
+        case _:
+            return SegmentVerdict("retry", code="unknown_verdict")
+
+
+def _envelope(raw: msgspec.Raw) -> bytes | None:
+    found = bytes(raw)
+    return None if found == b"null" else found
+
+
+def _problem_code(raw: bytes) -> str:
+    try:
+        return _decode_problem(raw).code
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "unknown"
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds of `Retry-After`; a date counts from the server's own `Date`."""
+    text = response.headers.get("retry-after", "")
+    if text.isascii() and text.isdigit():
+        seconds = float(text[:9])
+    else:
+        try:
+            then = parsedate_to_datetime(text)
+            seconds = (then - parsedate_to_datetime(response.headers["date"])).total_seconds()
+        except (KeyError, ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)

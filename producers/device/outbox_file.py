@@ -1,0 +1,335 @@
+"""The file under an outbox: SQLite made durable and private, or a refusal to start.
+
+Beside `outbox.db` lies a ballast file, larger than the WAL grows. On a full disk it is given up, so
+that what makes room again (taking, receipts, pruning, checkpoints) still finds some; recording is
+then refused until the ballast is whole again.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import apsw
+import structlog
+
+from producers.device.files import sync_folder
+from rekam.domain.errors import Corrupt, Misconfigured, OutboxBusy, OutboxFull, Unavailable
+
+OUTBOX_BYTES_MAX: Final = 4 * 1024**3
+"""Disk budget of an outbox. About 200 million sealed events."""
+
+PAGE_BYTES: Final = 4096
+WAL_PAGES: Final = 1000
+"""Pages after which SQLite moves the WAL into the file."""
+
+BALLAST_BYTES: Final = 3 * WAL_PAGES * PAGE_BYTES
+"""The WAL, and two transactions of the largest kind that makes room."""
+
+BUSY_MS_MAX: Final = 10_000
+"""How long a write waits for another process's transaction; those take milliseconds."""
+
+SQLITE_VERSION_MIN: Final = (3, 51, 3)
+"""Older ones can lose committed WAL frames when a checkpoint and a writer meet (WAL-reset bug)."""
+
+FORGETFUL: Final = frozenset({"tmpfs", "ramfs", "vfat", "msdos", "exfat"})
+"""Gone with the power, or without a journal: a file there does not survive what it must."""
+
+LAYERED: Final = frozenset({"overlay", "aufs"})
+"""A container's own layer: durable on its host, but gone with the container."""
+
+_DAMAGE: Final = frozenset(
+    {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS}
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How an outbox lies on its disk."""
+
+    bytes_max: int = OUTBOX_BYTES_MAX
+    """Disk budget; rounded down to pages."""
+    ballast_bytes: int = BALLAST_BYTES
+    """0: none. Only where thousands of outboxes share a disk that somebody watches."""
+    any_file_system: bool = False
+    """True: also on one that forgets. For tests and simulations: nobody misses their events."""
+    vfs: str | None = None
+    """SQLite's way to the disk, by name; None: the system's. Fault tests lay theirs between."""
+
+
+DEFAULT_STORAGE: Final = Storage()
+
+
+def damage_mark(path: Path) -> Path:
+    """Return the file that says: SQLite found this outbox damaged; whoever opens it mends it."""
+    return path.with_name(f"{path.name}.damaged")
+
+
+def wal_of(path: Path) -> Path:
+    """Return the write-ahead log of an outbox."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def connect(path: Path, storage: Storage) -> apsw.Connection:
+    """Open the file with everything that durability and privacy rest on.
+
+    Raises Misconfigured when SQLite, its settings or the file system cannot keep the promise.
+    """
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < SQLITE_VERSION_MIN:
+        raise Misconfigured(
+            [
+                (
+                    f"SQLite {apsw.sqlite_lib_version()} can lose committed events; wanted "
+                    f"{'.'.join(map(str, SQLITE_VERSION_MIN))} or newer. Update the package apsw"
+                )
+            ]
+        )
+    if not storage.any_file_system:
+        require_lasting(path)
+    probe(path)
+    with translated(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=storage.vfs)
+        try:
+            _set_pragmas(connection, path, pages_max=storage.bytes_max // PAGE_BYTES)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _set_pragmas(connection: apsw.Connection, path: Path, *, pages_max: int) -> None:
+    """Set what durability and privacy rest on, and refuse to start if SQLite did not take it."""
+    # Before the first lock: a process that recovers the WAL holds it for a moment.
+    connection.set_busy_timeout(BUSY_MS_MAX)
+    connection.pragma("page_size", PAGE_BYTES)
+    wanted: tuple[tuple[str, object, object], ...] = (
+        ("journal_mode", "wal", "wal"),
+        ("synchronous", "full", 2),  # an fsync a commit; tests/fault/test_device_outbox_power.py
+        ("secure_delete", "on", 1),
+        ("wal_autocheckpoint", WAL_PAGES, WAL_PAGES),
+        ("foreign_keys", "off", 0),
+        # Off: a file that somebody edited must not run SQL of his making in a trigger or a view.
+        ("trusted_schema", "off", 0),
+    )
+    faults = []
+    for name, value, expected in wanted:
+        connection.pragma(name, value)
+        found = connection.pragma(name)
+        if found != expected:
+            faults.append(
+                f"{path}: SQLite says {name} = {found}, wanted {expected}. Put the outbox on a "
+                "local disk that its owner may write"
+            )
+    # SQLite never goes below what is used already: then the outbox counts as full.
+    if connection.pragma("max_page_count", pages_max) < pages_max:
+        faults.append(f"{path}: SQLite does not take a size limit of {pages_max} pages")
+    if faults:
+        raise Misconfigured(faults)
+
+
+# -- the file system -------------------------------------------------------------------------------
+
+
+def require_lasting(path: Path) -> None:
+    """Refuse a file system that forgets; warn of a container's own layer.
+
+    Memory and FAT are refused: the one is gone with the power, the other has no journal and loses
+    whole files. An overlay keeps what is synced for as long as the container is there, and whole
+    systems run on one, so it only draws a warning: mount a volume.
+    """
+    found = file_system_of(path)
+    if found in FORGETFUL:
+        raise Misconfigured(
+            [
+                (
+                    f"{path} lies on {found}, which does not keep events through a power cut. Put "
+                    "the home on ext4, XFS or Btrfs"
+                )
+            ]
+        )
+    if found in LAYERED:
+        log.warning("outbox_in_container_layer", file_system=found, path=str(path.parent))
+
+
+def file_system_of(path: Path, mounts: str | None = None) -> str | None:
+    """Return the type of the file system that holds a path; None when the kernel does not say.
+
+    `mounts` is the text of /proc/self/mountinfo. The mount is found by the longest name, because
+    files in an overlay show another device number than its mount.
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        except OSError as error:
+            log.warning("file_system_unknown", error=error.strerror)
+            return None
+    where = path.absolute().parent.resolve() / path.name
+    best: tuple[int, str | None] = (-1, None)
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, kind = before.split(), after.split()
+        if len(fields) < 5 or not kind:  # noqa: PLR2004 - its fifth field is the mount point
+            continue
+        point = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4]))
+        # A later mount on the same point hides the earlier one.
+        if where.is_relative_to(point) and len(point.parts) >= best[0]:
+            best = (len(point.parts), kind[0])
+    return best[1]
+
+
+def probe(path: Path) -> None:
+    """Write and sync a few bytes beside the file. Raises Unavailable when the disk does not.
+
+    A full disk passes: what is in the outbox must get out.
+    """
+    name = path.with_name(f".{path.name}.probe.{os.getpid()}")
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, b"probe")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+            name.unlink()
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            log.warning("disk_full", path=str(path.parent))
+            return
+        raise Unavailable(
+            f"{path.parent} takes no files ({error.strerror}). Check the disk or SD card and who "
+            "owns the folder"
+        ) from error
+
+
+_NO_ROOM: Final = frozenset({28, 122})
+"""ENOSPC, EDQUOT."""
+
+
+class Ballast:
+    """Room that is kept for what makes room. Its file is whole, or the disk is full."""
+
+    def __init__(self, outbox: Path, size: int) -> None:
+        """Keep `size` bytes beside an outbox; 0: none."""
+        self._path = outbox.with_name(f"{outbox.stem}.ballast")
+        self._size = size
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the room is there."""
+        if not self._size:
+            return True
+        try:
+            return os.stat(self._path).st_size >= self._size  # noqa: PTH116 - at each append
+        except FileNotFoundError:
+            return False
+
+    def restore(self) -> bool:
+        """Take the room again if the disk has twice as much; tell whether the ballast is whole."""
+        if self.is_whole:
+            return True
+        found = os.statvfs(self._path.parent)
+        if found.f_bavail * found.f_frsize < 2 * self._size:
+            return False
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, self._size)
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise Unavailable(
+                    f"{self._path} cannot be written ({error.strerror}). Check the disk or SD card"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            return False
+        finally:
+            os.close(descriptor)
+        sync_folder(self._path.parent)
+        log.debug("ballast_restored", bytes=self._size)
+        return True
+
+    def release(self) -> bool:
+        """Give the room up; tell whether there was any."""
+        if not self._size or not self.is_whole:
+            return False
+        descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        log.warning("ballast_released", bytes=self._size)
+        return True
+
+
+# -- transactions and errors -----------------------------------------------------------------------
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Commit what is done inside, or nothing of it.
+
+    Immediate: a transaction that read first and wrote then could not be let in any more.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite itself rolls back on some errors, such as a full disk.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Let everything that is read inside be of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours; its own messages hold no values."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise OutboxFull(
+            f"{path} has no room: its budget or the disk is used up. Everything in it stays; free "
+            "disk space, or send (`rekam device sync`)"
+        ) from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise OutboxBusy(
+            f"another process has been writing to {path} for {BUSY_MS_MAX // 1000} s. Try again; "
+            "if it stays so, look what holds the file (lsof)"
+        ) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise _damaged(path, error) from error
+    except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        if getattr(error, "extendedresult", None) in _DAMAGE:
+            raise _damaged(path, error) from error
+        raise Unavailable(
+            f"{path} cannot be used ({error}). Check the disk or SD card and who owns the file"
+        ) from error
+
+
+def _damaged(path: Path, error: Exception) -> Corrupt:
+    """Leave the mark by which the next one to open the home mends it."""
+    try:
+        damage_mark(path).touch(mode=0o600)
+    except OSError as failure:
+        log.warning("damage_not_marked", error=failure.strerror)
+    return Corrupt(
+        f"{path} is damaged ({error}). Start again what was running: the outbox is then set aside, "
+        "what is whole of it is taken over, and a new epoch begins. Keep the file that is set aside"
+    )

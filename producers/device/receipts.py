@@ -1,0 +1,88 @@
+"""What a device does with receipts: it believes those of keys that it trusts, and deletes by them.
+
+Any other, or one that speaks of somebody else, is logged with its reason and changes nothing.
+"""
+
+from typing import Final
+
+import structlog
+
+from producers.device.clock import Clock
+from producers.device.home import ProducerHome
+from rekam.domain.receipt import Receipt, ReceiptRejected, open_receipt
+
+KEEP_SECONDS: Final = 30 * 86_400.0
+"""How long a segment is kept after a receipt has covered it, by default."""
+
+CUSTODY_MARK: Final = "+custody"
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def taken_by(route: str, verdict: str) -> str:
+    """Return how the outbox remembers the route: one that only keeps a segment says so."""
+    if verdict == "custody" and not is_custody(route):
+        return route + CUSTODY_MARK
+    return route
+
+
+def is_custody(route: str) -> bool:
+    """Return whether a remembered route promised to bring it to the log, and no more."""
+    return route.startswith(("relay", "usb")) or route.endswith(CUSTODY_MARK)
+
+
+class ReceiptKeeper:
+    """Applies receipts to one home's outbox."""
+
+    def __init__(self, home: ProducerHome, *, clock: Clock) -> None:
+        """Take what it works with; its owner closes the home."""
+        self._home = home
+        self._clock = clock
+        self._latest: bytes | None = None
+
+    @property
+    def trusts_any(self) -> bool:
+        """Return whether a receipt could be believed at all."""
+        return bool(self._home.receipt_keys)
+
+    def take(self, raw: bytes) -> int:
+        """Apply a receipt as it came; return how many events it covers newly. Idempotent.
+
+        What it names as missing is queued again. Raises OutboxBusy and what is wrong with the
+        outbox; never because of the receipt.
+        """
+        if raw == self._latest or not self.trusts_any:
+            return 0
+        try:
+            receipt = self._believed(raw)
+        except ReceiptRejected as error:
+            log.warning("receipt_refused", producer=self._home.producer, reason=error.reason)
+            return 0
+        effects = [
+            self._home.outbox.apply_receipt(
+                one, raw=raw, as_of_ms=receipt.as_of_ms, now=self._clock.read()
+            )
+            for one in receipt.epochs
+        ]
+        self._latest = raw
+        receipted = sum(effect.receipted_events for effect in effects)
+        log.info(
+            "receipt_applied",
+            producer=self._home.producer,
+            as_of_ms=receipt.as_of_ms,
+            receipted_events=receipted,
+            requeued_segments=sum(effect.requeued_segments for effect in effects),
+        )
+        return receipted
+
+    def _believed(self, raw: bytes) -> Receipt:
+        receipt = open_receipt(raw, self._home.receipt_keys)
+        if receipt.producer != self._home.producer:
+            raise ReceiptRejected(
+                "receipt_foreign", "it is another producer's; look what stands behind the route"
+            )
+        return receipt
+
+    def prune(self, keep_seconds: float) -> int:
+        """Delete what a receipt covers for longer than that; return the events."""
+        return self._home.outbox.prune(now=self._clock.read(), keep_seconds=keep_seconds)

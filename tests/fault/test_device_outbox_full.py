@@ -1,0 +1,167 @@
+"""A full budget or a full disk: recording is refused loudly, and what makes room still works."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from producers.device.outbox import REFUSED_PERCENT, WARNED_PERCENT, Outbox
+from producers.device.outbox_file import PAGE_BYTES, Storage
+from rekam.domain.errors import OutboxFull
+from tests.support.disk_faults import FullDisk, NoRoomOnce
+from tests.support.outboxes import (
+    ALL,
+    PRODUCER,
+    line,
+    lines_of,
+    reading,
+    receive,
+    seal,
+)
+
+MIB = 1024 * 1024
+BALLAST_BYTES = 2 * MIB
+BUDGET_PAGES = 400
+LONG = 2_000
+SMALL = Storage(bytes_max=BUDGET_PAGES * PAGE_BYTES, ballast_bytes=0, any_file_system=True)
+PLAIN = Storage(ballast_bytes=0, any_file_system=True)
+
+
+def fill(outbox: Outbox) -> list[bytes]:
+    """Append until the outbox refuses; return what it took."""
+    taken: list[bytes] = []
+    while True:
+        text = line(len(taken), padding=LONG)
+        try:
+            outbox.append([text])
+        except OutboxFull as error:
+            assert "Everything in" in str(error)  # noqa: PT017 - the loop ends by it
+            return taken
+        taken.append(text)
+
+
+def empty(outbox: Outbox) -> dict[tuple[int, int], bytes]:
+    """Bring everything into the log as a route and a server would, and prune it."""
+    seal(outbox)
+    brought = outbox.unreceipted(limit_bytes=ALL)
+    outbox.take(brought, route="kafka", now=reading())
+    receive(outbox, brought)
+    outbox.prune(now=reading(10), keep_seconds=0)
+    return lines_of(brought)
+
+
+def test_the_budget_warns_then_refuses_and_its_last_part_makes_room(tmp_path: Path) -> None:
+    warned: list[int] = []
+    with Outbox.create(tmp_path / "outbox.db", producer=PRODUCER, storage=SMALL) as outbox:
+        taken: list[bytes] = []
+        while not warned or len(taken) < BUDGET_PAGES / 3:
+            taken.append(line(len(taken), padding=LONG))
+            outbox.append(taken[-1:])
+            status = outbox.status()
+            assert not status.is_full
+            if status.is_warning:
+                warned.append(status.disk_percent)
+        taken += fill(outbox)
+        assert min(warned) == WARNED_PERCENT
+        assert outbox.status().disk_percent in {REFUSED_PERCENT - 1, REFUSED_PERCENT}
+        # What routes say of themselves still has room.
+        outbox.append([line(0, kind="device.route_changed.v1")])
+        assert list(empty(outbox).values())[:-1] == taken
+        status = outbox.status()
+        assert (status.is_full, status.is_warning) == (False, False)
+
+
+def test_pages_that_pruning_freed_are_used_again(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with Outbox.create(path, producer=PRODUCER, storage=SMALL) as outbox:
+        for _ in range(4):
+            assert len(fill(outbox)) > BUDGET_PAGES / 4
+            empty(outbox)
+            assert path.with_name("outbox.db-wal").stat().st_size == 0
+        assert path.stat().st_size <= BUDGET_PAGES * PAGE_BYTES
+
+
+def test_a_batch_that_does_not_fit_is_refused_whole_and_a_part_of_it_fits(tmp_path: Path) -> None:
+    with Outbox.create(tmp_path / "outbox.db", producer=PRODUCER, storage=SMALL) as outbox:
+        batch = [line(number, padding=LONG) for number in range(2 * BUDGET_PAGES)]
+        with pytest.raises(OutboxFull):
+            outbox.append(batch)
+        assert outbox.next_seq == 1
+        assert outbox.append(batch[:9]) == range(1, 10)
+
+
+def test_on_a_full_disk_the_ballast_lets_everything_be_sent_and_pruned(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    ballast = tmp_path / "outbox.ballast"
+    disk = FullDisk(5 * MIB, beside=(ballast,))
+    storage = Storage(ballast_bytes=BALLAST_BYTES, any_file_system=True, vfs=disk.name)
+    with Outbox.create(path, producer=PRODUCER, storage=storage) as outbox:
+        taken = fill(outbox)
+        assert ballast.stat().st_size == BALLAST_BYTES
+        assert list(empty(outbox).values()) == taken
+        assert outbox.status().unsent_events == 0
+        # The pages that were freed take new events though the disk is as full as before.
+        assert len(fill(outbox)) > 100
+        assert not outbox.status().is_full or not ballast.stat().st_size
+
+
+def test_while_the_ballast_is_given_up_recording_is_refused(tmp_path: Path) -> None:
+    """The room that it gave is not for new events."""
+    ballast = tmp_path / "outbox.ballast"
+    # More than any disk has: it cannot be made whole again.
+    storage = Storage(ballast_bytes=2**60, any_file_system=True)
+    with Outbox.create(tmp_path / "outbox.db", producer=PRODUCER, storage=storage) as outbox:
+        assert not ballast.exists()
+        with pytest.raises(OutboxFull, match="disk"):
+            outbox.append([line(1)])
+        assert outbox.status().is_full
+        assert outbox.append([line(1, kind="device.clock_anchored.v1")]) == range(1, 2)
+        assert seal(outbox) == 1
+
+
+def append(outbox: Outbox) -> None:
+    outbox.append([line(3), line(4)])
+
+
+def take(outbox: Outbox) -> None:
+    outbox.take(outbox.unsent(limit_bytes=ALL), route="kafka", now=reading())
+
+
+def prune(outbox: Outbox) -> None:
+    receive(outbox, outbox.unreceipted(limit_bytes=ALL)[:1])
+    outbox.prune(now=reading(9), keep_seconds=0)
+
+
+@pytest.mark.parametrize("work", [append, seal, take, prune])
+def test_no_room_at_any_write_leaves_all_that_was_there_and_the_next_try_works(
+    tmp_path: Path, work: Callable[[Outbox], object]
+) -> None:
+    """Whichever write finds no room: nothing is lost, nothing is half done."""
+    failures = 0
+    first = [line(1), line(2)]
+    for at_write in range(1, 60):
+        path = tmp_path / f"{at_write}.db"
+        disk = NoRoomOnce(at_write)
+        with Outbox.create(path, producer=PRODUCER, storage=disk.storage) as outbox:
+            for text in first:
+                outbox.append([text])
+                seal(outbox)
+            if work is seal:
+                outbox.append([line(3)])
+            disk.armed = True
+            try:
+                work(outbox)
+            except OutboxFull:
+                failures += 1
+            disk.armed = False
+            work(outbox)
+            seal(outbox)
+            held = lines_of(outbox.unreceipted(limit_bytes=ALL))
+            receipted = outbox.status().receipted_through
+        assert {seq: held[1, seq] for seq in range(receipted + 1, 3)} == {
+            seq: first[seq - 1] for seq in range(receipted + 1, 3)
+        }
+        if not disk.has_failed:
+            break
+    assert failures > 0
+    assert not disk.has_failed
