@@ -63,7 +63,14 @@ NOUNS: Mapping[str, Noun] = {
         "An office: enrolments, regions, denominators, lists.",
         extra="device",
     ),
+    "usb": Noun(
+        "producers.usb.commands:usb", "A stick between devices and the log.", extra="device"
+    ),
     "processor": Noun("stream_processors.commands:processor", "Fold the log into the projections."),
+    "gateway": Noun("producers.gateway.commands:gateway", "Take segments over HTTPS and log them."),
+    "relay": Noun(
+        "producers.relay.commands:relay", "Hold segments for a district and forward them."
+    ),
     "api": Noun("projections.api.commands:api", "Answer over HTTP: coverage, devices, people."),
     "audit": Noun("stream_processors.replay.commands:audit", "Prove the projections from the log."),
     "simulate": Noun(
@@ -119,15 +126,18 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    # What everybody tries anyway is not listed: the nouns need the screen.
+    add_help_option=False,
     epilog="Exit codes: 0 fine, 1 found a problem, 2 misuse, 75 try again later.",
 )
+@click.help_option("-h", "--help", hidden=True)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Settings in TOML; REKAM_... variables override it.",
 )
-@click.version_option(package_name="rekam", message="%(prog)s %(version)s")
+@click.version_option(package_name="rekam", message="%(prog)s %(version)s", hidden=True)
 @click.pass_context
 def root(context: click.Context, config: Path | None) -> None:
     """Record identity cards where servers break and villages are offline."""

@@ -1,7 +1,7 @@
 """`rekam up`: everything on one machine, kept running until it is told to stop.
 
     lock REKAM_HOME ─► keys, registrar ─► Kafka ║ PostgreSQL ─► topics ║ tables ─► up.json
-         ─► processor ─► read API ─► (simulator) ─► … ─► stopped in the reverse order
+         ─► processor ─► read API ─► gateway ─► (simulator) ─► … ─► stopped in the reverse order
 
 A part that dies is started again. When this process is killed, its parts die with it.
 """
@@ -40,7 +40,7 @@ from rekam.runtime.kafka import apply_topics
 from rekam.runtime.keyring import check_keys, make_missing_keys
 from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import migrate
-from rekam.runtime.settings import KafkaSecurity, Settings
+from rekam.runtime.settings import ENVIRONMENT, KafkaSecurity, Settings
 
 DATABASE = "rekam"
 LOOK_SECONDS = 1.0
@@ -65,9 +65,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 def up(context: click.Context, *, demo: bool, until_drained: bool) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    Kafka and PostgreSQL (unless REKAM_KAFKA and REKAM_POSTGRES name existing ones), the processor
-    and the read API. State is in REKAM_HOME, logs in REKAM_HOME/log. Ends with 1 if the replay at
-    the end of --until-drained finds a difference.
+    Kafka and PostgreSQL (unless REKAM_KAFKA and REKAM_POSTGRES name existing ones), the processor,
+    the read API and the gateway. State is in REKAM_HOME, logs in REKAM_HOME/log. Ends with 1 if the
+    replay at the end of --until-drained finds a difference.
     """
     if until_drained and not demo:
         raise click.UsageError("--until-drained needs --demo: without it nothing says what is all.")
@@ -140,7 +140,8 @@ class Machine:
     async def _begin(self, stack: AsyncExitStack) -> Endpoints:
         """Open what the parts need, and say where it is."""
         settings = self.settings
-        await _wait_for_port(settings.port)
+        await _wait_for_port(settings.port, "port")
+        await _wait_for_port(settings.gateway_port, "gateway_port")
         make_missing_keys(settings)
         check_keys(settings)
         if not settings.registrar_key.exists():
@@ -224,7 +225,11 @@ class Machine:
                 report=self.display.say,
             )
 
-        children = [child("processor", "processor", "run"), child("api", "api", "run")]
+        children = [
+            child("processor", "processor", "run"),
+            child("api", "api", "run"),
+            child("gateway", "gateway", "run"),
+        ]
         if self.demo:
             once = ("--once",) if self.until_drained else ()
             simulator = child("simulator", "simulate", *once)
@@ -302,17 +307,19 @@ class Machine:
 
     def _first_steps(self, endpoints: Endpoints) -> str:
         home = self.settings.home / "devices" / "recorder-1"
+        gateway = gateway_address(self.settings)
         return "\n".join(
             (
                 f"Rekam berjalan / is running: http://127.0.0.1:{endpoints.port}",
-                f"Kafka {endpoints.kafka} · log {self.settings.home / 'log'}",
+                f"Kafka {endpoints.kafka} · gateway {gateway} · log {self.settings.home / 'log'}",
                 "",
                 "Mendaftarkan alat / to enrol a device:",
                 f"  rekam device init --producer recorder-1 --kind recorder --home {home} \\",
                 "    > request.json",
                 "  rekam office enrol request.json --place 64.08.01",
                 f"  rekam device append --home {home} < events.jsonl",
-                f"  rekam device run --home {home} --route kafka://{endpoints.kafka}",
+                f"  rekam device run --home {home} --route kafka://{endpoints.kafka} \\",
+                f"    --route {gateway}",
                 "",
                 "Ctrl-C menghentikan / stops it.",
             )
@@ -353,6 +360,12 @@ class Watchdog:
             )
 
 
+def gateway_address(settings: Settings) -> str:
+    """Return where devices on this machine reach the gateway."""
+    scheme = "http" if settings.gateway_tls_cert is None else "https"
+    return f"{scheme}://127.0.0.1:{settings.gateway_port}"
+
+
 def _addresses(api: ReadApi) -> str:
     paths = (coverage_path(), coverage_path(level="kecamatan"), "/v1/devices", "/v1/quarantine")
     return "\n".join(("Coba / try:", *(f"  curl -s '{api.url}{path}'" for path in paths)))
@@ -389,12 +402,13 @@ def _own(home: Path) -> FolderLock:
     return lock
 
 
-async def _wait_for_port(port: int) -> None:
+async def _wait_for_port(port: int, name: str) -> None:
     deadline = time.monotonic() + PORT_WAIT_SECONDS_MAX
     while not _is_free(port):
         if time.monotonic() > deadline:
             raise Unavailable(
-                f"port {port} is held by another program. Stop it, or set REKAM_PORT to another."
+                f"port {port} is held by another program. Stop it, or set {ENVIRONMENT[name]} to "
+                "another."
             )
         await asyncio.sleep(POLL_SECONDS)
 

@@ -13,13 +13,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 CounterName = Literal[
     "rekam_api_answers_total",
     "rekam_api_database_failures_total",
+    "rekam_gateway_answers_total",
+    "rekam_gateway_segments_total",
 ]
-HistogramName = Literal["rekam_api_answer_seconds"]
+HistogramName = Literal["rekam_api_answer_seconds", "rekam_gateway_answer_seconds"]
 GaugeName = Literal[
     "rekam_database_up",
     "rekam_position_next_offset",
     "rekam_held_entries",
     "rekam_quarantined_entries",
+    "rekam_gateway_in_flight_bytes",
+    "rekam_gateway_receipts",
 ]
 MetricName = CounterName | HistogramName | GaugeName
 
@@ -72,6 +76,30 @@ CATALOGUE: Final[Mapping[MetricName, Metric]] = {
         "Records and events that were refused for ever, by reason code.",
         "GET /v1/quarantine names producer and range: ask who runs that device.",
         ("reason",),
+    ),
+    "rekam_gateway_answers_total": Metric(
+        "Answers of a gateway or relay by route and HTTP status; `gone`: the caller went away.",
+        "Many 429: a caller runs wild, or all come through one proxy. Many 503: look at Kafka, or "
+        "at a relay's disk. Any 500: a bug, its log line names it.",
+        ("route", "status"),
+    ),
+    "rekam_gateway_answer_seconds": Metric(
+        "Time to answer by route, in seconds; for segments with the slow link of the caller.",
+        "Slow for all callers: look at the brokers' disks; segments wait for all replicas.",
+        ("route",),
+    ),
+    "rekam_gateway_segments_total": Metric(
+        "Segments by what was answered of them.",
+        "Many held: an enrolment is missing. Many quarantined: the log line has the code.",
+        ("verdict",),
+    ),
+    "rekam_gateway_in_flight_bytes": Metric(
+        "Bytes of requests that are held in memory now.",
+        "Near the limit (64 MiB) callers get 503: see why Kafka is slow, or start another gateway.",
+    ),
+    "rekam_gateway_receipts": Metric(
+        "Producers whose receipt is known here.",
+        "Fewer than producers are enrolled: the processor signs them; see that it runs.",
     ),
 }
 

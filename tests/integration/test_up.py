@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from rekam.domain.topics import RECEIPTS
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.endpoints import endpoints_path, running_endpoints
-from rekam.runtime.keyring import load_readers, load_registrar_key
+from rekam.runtime.keyring import load_readers, load_receipt_public, load_registrar_key
 from rekam.runtime.settings import Settings
 from tests.support.machine import RunningUp, command
+from tests.support.receipts import Receipts
 from tests.support.waiting import until
 
-PARTS = {"Kafka", "PostgreSQL", "processor", "api"}
+PARTS = {"Kafka", "PostgreSQL", "processor", "api", "gateway"}
 HEALING_SECONDS_MAX = 60.0
 
 
@@ -43,10 +45,10 @@ async def rekam(up: RunningUp, *arguments: str) -> tuple[int, str, str]:
     return process.returncode, output.decode(), errors.decode()
 
 
-async def status_of(up: RunningUp, path: str) -> int:
+async def status_of(up: RunningUp, path: str, *, port: int | None = None) -> int:
     def get() -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{up.port}{path}") as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port or up.port}{path}") as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -63,7 +65,12 @@ async def test_everything_runs_and_other_commands_find_it(up: RunningUp) -> None
     assert endpoints is not None
     assert (endpoints.pid, endpoints.port) == (up.pid, up.port)
     assert await status_of(up, "/healthz") == 200
-    assert await rekam(up, "topics", "diff") == (0, "4 topics are as they should be\n", "")
+
+    async def takes_segments() -> bool:
+        return await status_of(up, "/readyz", port=up.gateway_port) == 200
+
+    await until(takes_segments)
+    assert await rekam(up, "topics", "diff") == (0, "5 topics are as they should be\n", "")
     code, output, _ = await rekam(up, "db", "status")
     assert (code, "pending" in output) == (0, False)
     assert load_readers(settings)
@@ -146,6 +153,11 @@ async def test_taken_port_is_named_before_anything_starts(tmp_path: Path) -> Non
         async with RunningUp(tmp_path, port=port) as up:
             assert await up.end() == 75
             assert f"port {port} is held by another program" in up.errors
+            assert "set REKAM_PORT" in up.errors
+        gateway_port = {"REKAM_GATEWAY_PORT": str(port)}
+        async with RunningUp(tmp_path, settings=gateway_port) as up:
+            assert await up.end() == 75
+            assert "set REKAM_GATEWAY_PORT" in up.errors
     assert not (tmp_path / "kafka").exists()
 
 
@@ -171,8 +183,8 @@ async def test_existing_servers_are_used_and_none_is_started(
     home = tmp_path / "up"
     async with RunningUp(home, settings=existing) as up:
         await up.until_it_prints("is running")
-        assert set(up.parts()) == {"processor", "api"}
-        assert await rekam(up, "topics", "diff") == (0, "4 topics are as they should be\n", "")
+        assert set(up.parts()) == {"processor", "api", "gateway"}
+        assert await rekam(up, "topics", "diff") == (0, "5 topics are as they should be\n", "")
         assert (await rekam(up, "db", "status"))[0] == 0
         device = ("--producer", "recorder-1", "--home", str(tmp_path / "device"))
         code, request, _ = await rekam(up, "device", "init", *device)
@@ -185,6 +197,10 @@ async def test_existing_servers_are_used_and_none_is_started(
             return await status_of(up, "/v1/devices/recorder-1") == 200
 
         await until(is_folded)
+        key = load_receipt_public(Settings.load(up.environ))
+        receipts = Receipts(breakable_kafka.bootstrap, RECEIPTS, trusted={key.id: key})
+        enrolled = await receipts.until_it_is_of("recorder-1")
+        assert enrolled.keys == (json.loads(request)["key"],)
         assert await up.end(signal.SIGTERM) == 0
     assert not (home / "kafka").exists()
     assert not (home / "postgres").exists()

@@ -35,6 +35,7 @@ class RunningUp:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.home, self.port = home, port or free_port()
+        self.gateway_port = free_port()
         self._arguments = arguments
         self._settings = settings or {}
         self._process: asyncio.subprocess.Process
@@ -45,7 +46,11 @@ class RunningUp:
     def environ(self) -> Mapping[str, str]:
         """Return the environment in which other commands find it."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith("REKAM_")}
-        own = {"REKAM_HOME": str(self.home), "REKAM_PORT": str(self.port)}
+        own = {
+            "REKAM_HOME": str(self.home),
+            "REKAM_PORT": str(self.port),
+            "REKAM_GATEWAY_PORT": str(self.gateway_port),
+        }
         return {**kept, **own, **self._settings}
 
     @property
@@ -150,6 +155,7 @@ _MARKS = {
     "PostgreSQL": "/postgres\0-D",
     "processor": "rekam\0processor\0run",
     "api": "rekam\0api\0run",
+    "gateway": "rekam\0gateway\0run",
 }
 
 

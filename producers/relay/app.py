@@ -1,0 +1,123 @@
+"""The relay's composition root: a gateway's calls before a store, and a forwarder behind it."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from producers.device.files import sole_emitter
+from producers.device.route import Route
+from producers.gateway.app import Tls, serve
+from producers.gateway.cursors import ReceiptCache
+from producers.gateway.serving import Desk, Limits
+from producers.relay.custody import Custody
+from producers.relay.forwarder import Forwarder, ForwarderOptions
+from producers.relay.store import STORAGE, STORE_BYTES_MAX, CustodyStore
+from rekam.domain.errors import Misconfigured
+from rekam.domain.ids import KeyId
+from rekam.domain.keys import VerifyKey
+from rekam.runtime.metrics import Metrics
+
+STORE_FILE: Final = "relay.db"
+LOCK_FILE: Final = "relay.lock"
+STOP_SECONDS_MAX: Final = 5.0
+"""How long a send upstream may go on after `stopping` is set; then it is sent again next time."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayOptions:
+    """How one relay is served."""
+
+    port: int
+    """0: a free one."""
+    tls: Tls | None = None
+    bytes_max: int = STORE_BYTES_MAX
+    forwarder: ForwarderOptions = field(default_factory=ForwarderOptions)
+    limits: Limits = field(default_factory=Limits)
+
+
+async def run_relay(
+    home: Path,
+    routes: Sequence[Route],
+    *,
+    trusted: Mapping[KeyId, VerifyKey],
+    options: RelayOptions,
+    now_ms: Callable[[], int],
+    stopping: asyncio.Event,
+    started: Callable[[str], None] = lambda _address: None,
+) -> None:
+    """Take custody of segments and forward them until `stopping` is set; stops the routes.
+
+    Raises OutboxBusy when another relay works in this home, Misconfigured, Unavailable (the port
+    is taken), and Corrupt when the store contradicts itself.
+    """
+    with _owned_store(home, bytes_max=options.bytes_max) as store:
+        await serve_store(
+            store,
+            routes,
+            trusted=trusted,
+            options=options,
+            now_ms=now_ms,
+            stopping=stopping,
+            started=started,
+        )
+
+
+async def serve_store(
+    store: CustodyStore,
+    routes: Sequence[Route],
+    *,
+    trusted: Mapping[KeyId, VerifyKey],
+    options: RelayOptions,
+    now_ms: Callable[[], int],
+    stopping: asyncio.Event,
+    started: Callable[[str], None] = lambda _address: None,
+) -> None:
+    """Do what `run_relay` does, with a store that its owner closes."""
+    async with AsyncExitStack() as stack:
+        for route in routes:
+            stack.push_async_callback(route.stop)
+        custody = Custody(store, ReceiptCache(trusted), now_ms=now_ms)
+        stack.callback(custody.close)
+        forwarder = Forwarder(custody, routes, now_ms=now_ms, options=options.forwarder)
+        desk = Desk(custody, Metrics(), now_ms=now_ms, limits=options.limits)
+        async with asyncio.TaskGroup() as tasks:
+            ending = asyncio.Event()
+            forwarding = tasks.create_task(forwarder.run(ending), name="forwarder")
+            await serve(
+                desk,
+                custody,
+                port=options.port,
+                tls=options.tls,
+                stopping=stopping,
+                started=started,
+            )
+            ending.set()
+            await asyncio.wait({forwarding}, timeout=STOP_SECONDS_MAX)
+            if forwarding.cancel():
+                log.warning("upstream_send_given_up", waited_seconds=STOP_SECONDS_MAX)
+
+
+@contextmanager
+def _owned_store(home: Path, *, bytes_max: int) -> Iterator[CustodyStore]:
+    """Be the one relay of a home, which is made if it is not there, while the block runs."""
+    home = home.absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            [f"--home {home}: wanted a folder that can be written ({error.strerror})"]
+        ) from error
+    with (
+        sole_emitter(home / LOCK_FILE),
+        CustodyStore.open(
+            home / STORE_FILE, storage=replace(STORAGE, bytes_max=bytes_max)
+        ) as store,
+    ):
+        yield store

@@ -1,0 +1,410 @@
+"""A relay: durable before it answers, patient, and letting nothing go that no receipt covers."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from producers.device.gateway_route import GatewayRoute
+from producers.device.route import SegmentVerdict
+from producers.relay.forwarder import ForwarderOptions
+from producers.relay.store import CustodyStore
+from rekam.domain.errors import Corrupt, OutboxBusy
+from rekam.domain.keys import SigningKey
+from rekam.domain.receipt import EpochReceipt, Receipt, Run, sign_receipt
+from rekam.domain.segment import parse
+from rekam.embedded.kafka import EmbeddedKafka
+from tests.support.broker import Topics
+from tests.support.gateway import (
+    RECEIPT_KEY,
+    Gateway,
+    framed,
+    gateway_on,
+    life,
+    make_topics,
+    publish_receipts,
+    receipt_of,
+    records_of,
+    sealed,
+)
+from tests.support.relay import EAGER, Upstream, held_at, relay_at
+from tests.support.segments import authentic, pack
+from tests.support.waiting import until
+
+ALSO_UNRECEIPTED = ForwarderOptions(
+    idle_seconds=0.05,
+    back_off_seconds_first=0.05,
+    back_off_seconds_max=0.2,
+    unreceipted_seconds=0.2,
+    receipt_seconds=0.05,
+)
+"""A relay that also sends again what no receipt covers, soon."""
+
+
+async def until_true(holds: Callable[[], bool]) -> None:
+    async def look() -> bool:
+        return holds()
+
+    await until(look)
+
+
+async def until_holding(home: Path, segments: int, *, waiting: int | None = None) -> None:
+    def holds() -> bool:
+        status = held_at(home)
+        return status.segments == segments and waiting in (None, status.waiting)
+
+    await until_true(holds)
+
+
+async def test_segments_in_custody_are_forwarded_byte_for_byte_in_their_order(
+    tmp_path: Path,
+) -> None:
+    upstream = Upstream()
+    raws = sealed(life(), 20)
+    async with relay_at(tmp_path, upstream) as relay:
+        assert (await relay.http.get("/readyz")).status_code == 200
+        for raw in raws:
+            answer = await relay.send(raw)
+            (result,) = answer["results"]
+            assert (result["verdict"], result["append_ms"]) == ("custody", None)
+            assert answer["receipt"] is None
+        await until_true(lambda: len(upstream.taken) == len(raws))
+    assert upstream.taken == raws
+    assert upstream.is_stopped
+    # Whatever upstream said: no receipt, so all of it stays.
+    assert held_at(tmp_path).segments == len(raws)
+
+
+async def test_a_segment_goes_when_a_receipt_covers_it_and_not_before(tmp_path: Path) -> None:
+    upstream = Upstream()
+    one = life()
+    raws = sealed(one, 6)
+    async with relay_at(tmp_path, upstream) as relay:
+        await relay.send(*raws)
+        await until_holding(tmp_path, 6, waiting=0)
+        upstream.receipts["recorder-1"] = receipt_of(one, raws[:4], as_of_ms=1)
+        await until_holding(tmp_path, 2)
+        upstream.receipts["recorder-1"] = receipt_of(one, raws, as_of_ms=2)
+        await until_holding(tmp_path, 0)
+        # It hands the receipt on, and needs no second copy of what that covers.
+        answer = await relay.send(raws[-1])
+        assert answer["results"][0]["verdict"] == "duplicate"
+        cursor = await relay.http.get("/v1/producers/recorder-1/cursor")
+        assert upstream.receipts["recorder-1"] in cursor.content
+    assert held_at(tmp_path).segments == 0
+
+
+@pytest.mark.parametrize("kind", ["clone", "forged", "shorter", "gap", "garbage"])
+async def test_a_receipt_that_does_not_cover_exactly_these_bytes_releases_nothing(
+    tmp_path: Path, kind: str
+) -> None:
+    upstream = Upstream()
+    one, clone = life(), life()
+    raws = sealed(one, 3)
+    last = parse(raws[-1])
+    keys = (one.key.public.to_text(),)
+    run = Run(1, last.header.last, last.hash)
+    receipts = {
+        # The same range, sealed by a copy of the producer.
+        "clone": receipt_of(clone, sealed(clone, 3, events=3)[:2] + sealed(clone, 1)),
+        "forged": sign_receipt(
+            Receipt(1, "recorder-1", 1, keys, (EpochReceipt(1, (run,)),)), SigningKey.generate()
+        ),
+        # Ends inside the last segment.
+        "shorter": sign_receipt(
+            Receipt(
+                1, "recorder-1", 1, keys, (EpochReceipt(1, (Run(1, run.last - 1, run.head),)),)
+            ),
+            RECEIPT_KEY,
+        ),
+        "gap": sign_receipt(
+            Receipt(1, "recorder-1", 1, keys, (EpochReceipt(1, (), ((1, run.last),)),)),
+            RECEIPT_KEY,
+        ),
+        "garbage": b'{"payload": 5}',
+    }
+    upstream.receipts["recorder-1"] = receipts[kind]
+    async with relay_at(tmp_path, upstream, options=ALSO_UNRECEIPTED) as relay:
+        await relay.send(*raws)
+        # Forwarded again and again, so the receipt was looked at again and again.
+        await until_true(lambda: upstream.taken.count(raws[0]) >= 3)
+    assert held_at(tmp_path).segments == 3
+
+
+async def test_a_run_that_begins_in_the_middle_releases_from_there_on(tmp_path: Path) -> None:
+    upstream = Upstream()
+    one = life()
+    raws = sealed(one, 5)
+    async with relay_at(tmp_path, upstream) as relay:
+        await relay.send(*raws)
+        upstream.receipts["recorder-1"] = receipt_of(one, raws[2:])
+        await until_holding(tmp_path, 2)
+    with CustodyStore.open(tmp_path / "relay.db") as store:
+        batch = store.next_batch(now_ms=2**50, bytes_max=10**6, segments_max=9)
+        assert batch is not None
+        assert [held.raw for held in batch.segments] == raws[:2]
+
+
+async def test_the_same_bytes_twice_are_held_once_and_a_damaged_copy_keeps_no_one_out(
+    tmp_path: Path,
+) -> None:
+    upstream = Upstream(is_away=True)
+    one = life()
+    (raw,) = sealed(one)
+    damaged = raw[:-1] + bytes([raw[-1] ^ 1])
+    async with relay_at(tmp_path, upstream) as relay:
+        assert await relay.verdicts(damaged) == ["custody"]  # it knows no key of this producer
+        assert await relay.verdicts(raw, raw) == ["custody", "custody"]
+        assert await relay.verdicts(raw) == ["custody"]
+        assert held_at(tmp_path).segments == 2
+        upstream.is_away = False
+        await until_true(lambda: set(upstream.taken) == {raw, damaged})
+
+
+async def test_known_keys_let_it_refuse_damage_at_once(tmp_path: Path) -> None:
+    one = life()
+    upstream = Upstream(receipts={"recorder-1": receipt_of(one)})
+    raws = sealed(one, 2)
+    damaged = raws[1][:-1] + bytes([raws[1][-1] ^ 1])
+    async with relay_at(tmp_path, upstream) as relay:
+        await relay.send(raws[0])
+
+        async def is_known() -> bool:
+            return bool((await relay.http.get("/v1/producers/recorder-1/cursor")).json()["receipt"])
+
+        await until(is_known)
+        answer = await relay.send(damaged)
+        told = [(one["verdict"], one["code"]) for one in answer["results"]]
+        assert told == [("quarantined", "body_mismatch")]
+        assert await relay.verdicts(b"garbage", raws[1]) == ["quarantined", "custody"]
+
+
+async def test_a_version_it_cannot_read_is_not_taken(tmp_path: Path) -> None:
+    upstream = Upstream()
+    async with relay_at(tmp_path, upstream) as relay:
+        answer = await relay.send(authentic(pack(b"{}\n"), v=2))
+    assert [(one["verdict"], one["code"]) for one in answer["results"]] == [
+        ("retry", "unknown_version")
+    ]
+    assert held_at(tmp_path).segments == 0
+
+
+async def test_while_upstream_is_away_it_takes_on_and_later_forwards_all_of_it(
+    tmp_path: Path,
+) -> None:
+    upstream = Upstream(is_away=True)
+    lives = [life(f"recorder-{number}", seed=number) for number in range(1, 5)]
+    sent = {one.producer: sealed(one, 25) for one in lives}
+    async with relay_at(tmp_path, upstream) as relay:
+        for step in range(25):
+            await relay.send(*[raws[step] for raws in sent.values()])
+        await until_true(lambda: upstream.sends >= 3)
+        assert upstream.taken == []
+        upstream.is_away = False
+        await until_true(lambda: len(upstream.taken) == 100)
+    for producer, raws in sent.items():
+        mine = [raw for raw in upstream.taken if parse(raw).header.producer == producer]
+        assert mine == raws
+
+
+async def test_receipts_and_segments_survive_a_restart_also_without_upstream(
+    tmp_path: Path,
+) -> None:
+    one = life()
+    raws = sealed(one, 4)
+    upstream = Upstream(receipts={"recorder-1": receipt_of(one, raws[:2])})
+    async with relay_at(tmp_path, upstream) as relay:
+        await relay.send(*raws)
+        await until_holding(tmp_path, 2)
+    away = Upstream(is_away=True)
+    async with relay_at(tmp_path, away) as relay:
+
+        async def is_given() -> bool:
+            response = await relay.http.get("/v1/producers/recorder-1/cursor")
+            return upstream.receipts["recorder-1"] in response.content
+
+        await until(is_given)
+        answer = await relay.send(raws[3])
+        assert answer["results"][0]["verdict"] == "custody"
+        assert answer["receipt"] is not None
+    assert held_at(tmp_path).segments == 2
+
+
+async def test_what_upstream_refuses_or_wants_again_stays_and_holds_nothing_up(
+    tmp_path: Path,
+) -> None:
+    upstream = Upstream(verdict=SegmentVerdict("refused", code="signature_invalid"))
+    one, other = life(), life("recorder-2", seed=2)
+    bad, good = sealed(one), sealed(other)
+    async with relay_at(tmp_path, upstream, options=EAGER) as relay:
+        await relay.send(*bad)
+        await until_true(lambda: len(upstream.taken) == 1)
+        upstream.verdict = SegmentVerdict("retry")
+        await relay.send(*good)
+        await until_true(lambda: upstream.taken.count(good[0]) == 2)
+        upstream.verdict = SegmentVerdict("logged")
+        upstream.receipts["recorder-1"] = receipt_of(one, bad)
+        await until_holding(tmp_path, 1)
+    assert held_at(tmp_path).segments == 1
+
+
+async def test_an_upstream_that_lies_and_forgets_gets_everything_again(tmp_path: Path) -> None:
+    liar = Upstream(forgets=True)
+    one = life()
+    raws = sealed(one, 3)
+    async with relay_at(tmp_path, liar, options=ALSO_UNRECEIPTED) as relay:
+        await relay.send(*raws)
+        await until_true(lambda: liar.sends >= 2)
+        liar.forgets = False
+        await until_true(lambda: set(liar.taken) == set(raws))
+        liar.receipts["recorder-1"] = receipt_of(one, raws)
+        await until_holding(tmp_path, 0)
+
+
+async def test_the_second_route_is_taken_while_the_first_one_is_away(tmp_path: Path) -> None:
+    first, second = Upstream(is_away=True), Upstream()
+    raws = sealed(life(), 2)
+    async with relay_at(tmp_path, first, second) as relay:
+        await relay.send(*raws)
+        await until_true(lambda: second.taken == raws)
+        first.is_away = False
+        later = sealed(life("recorder-2", seed=2))
+        await relay.send(*later)
+        await until_true(lambda: first.taken == later)
+
+
+async def test_a_full_store_says_so_keeps_what_it_has_and_empties_itself(tmp_path: Path) -> None:
+    upstream = Upstream(is_away=True)
+    one = life()
+    raws = [one.seal([raw.hex().encode() for raw in _random_blocks(5)]) for _ in range(40)]
+    async with relay_at(tmp_path, upstream, bytes_max=4 * 1024 * 1024) as relay:
+        held = 0
+        for raw in raws:
+            response = await relay.post(framed([raw]))
+            if response.status_code != 200:
+                break
+            held += 1
+        assert 10 < held < len(raws)
+        assert response.status_code == 503
+        assert response.json()["code"] == "custody_full"
+        assert int(response.headers["retry-after"]) == 60
+        # What it holds already is no news, so it is no refusal either.
+        assert await relay.verdicts(raws[0]) == ["custody"]
+        assert held_at(tmp_path).segments == held
+        upstream.is_away = False
+        await until_true(lambda: upstream.taken == raws[:held])
+        upstream.receipts["recorder-1"] = receipt_of(one, raws[:held])
+        await until_holding(tmp_path, 0)
+        assert await relay.verdicts(*raws[held:]) == ["custody"] * (len(raws) - held)
+
+
+def _random_blocks(count: int) -> list[bytes]:
+    return [os.urandom(30_000) for _ in range(count)]
+
+
+async def test_a_second_relay_in_the_same_home_is_refused(tmp_path: Path) -> None:
+    async with relay_at(tmp_path, Upstream()):
+        with pytest.raises(ExceptionGroup) as caught:
+            async with relay_at(tmp_path, Upstream()):
+                pass
+    assert caught.group_contains(OutboxBusy)
+
+
+async def test_a_store_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "relay.db"
+    file.write_bytes(b"no database at all" * 1_000)
+    before = file.read_bytes()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with relay_at(tmp_path, Upstream()):
+            pass
+    assert caught.group_contains(Corrupt)
+    assert file.read_bytes() == before
+
+
+async def test_through_a_relay_and_a_gateway_a_segment_reaches_the_log_and_its_receipt_returns(
+    kafka: EmbeddedKafka, topics: Topics, tmp_path: Path
+) -> None:
+    log_topics = await make_topics(topics)
+    one = life()
+    raws = sealed(one, 70)
+    async with gateway_on(kafka.bootstrap, log_topics) as gateway:
+        await gateway.until_ready()
+        upstream = GatewayRoute(gateway.address)
+        async with relay_at(tmp_path, upstream) as relay:
+            assert set(await relay.verdicts(*raws)) == {"custody"}
+
+            async def are_logged() -> bool:
+                return len(await _values(kafka, log_topics.segments)) >= len(raws)
+
+            await until(are_logged)
+            receipt = receipt_of(one, raws)
+            await publish_receipts(kafka.bootstrap, log_topics, receipt)
+            await until_holding(tmp_path, 0)
+            assert receipt in (await _cursor(relay)).encode()
+    assert await _values(kafka, log_topics.segments) == raws
+
+
+async def _values(kafka: EmbeddedKafka, topic: str) -> list[bytes]:
+    return [record.value for record in await records_of(kafka.bootstrap, topic)]
+
+
+async def _cursor(relay: Gateway) -> str:
+    return (await relay.http.get("/v1/producers/recorder-1/cursor")).text
+
+
+async def test_many_senders_at_once_lose_nothing(tmp_path: Path) -> None:
+    upstream = Upstream()
+    lives = [life(f"recorder-{number}", seed=number) for number in range(1, 21)]
+    sent = [sealed(one, 5) for one in lives]
+    async with relay_at(tmp_path, upstream) as relay:
+
+        async def send(raws: list[bytes]) -> None:
+            for raw in raws:
+                assert await relay.verdicts(raw) == ["custody"]
+
+        await asyncio.gather(*map(send, sent))
+        await until_true(lambda: len(upstream.taken) == 100)
+    assert set(upstream.taken) == {raw for raws in sent for raw in raws}
+
+
+async def test_the_command_serves_and_ends_in_order_when_told(tmp_path: Path) -> None:
+    environ = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("REKAM_")},
+        "REKAM_HOME": str(tmp_path / "office"),
+    }
+    command = (
+        *(sys.executable, "-m", "rekam", "relay", "run", "--home", str(tmp_path / "relay")),
+        *("--port", "0", "--route", "http://127.0.0.1:1", "--route", "kafka://127.0.0.1:1"),
+    )
+    pipe = asyncio.subprocess.PIPE
+    keyless = await asyncio.create_subprocess_exec(*command, env=environ, stdout=pipe, stderr=pipe)
+    _, errors = await keyless.communicate()
+    assert keyless.returncode == 2
+    assert b"--receipt-key FILE" in errors
+    key = tmp_path / "receipt.pub"
+    key.write_text(f"{RECEIPT_KEY.public.to_text()}\n")
+    process = await asyncio.create_subprocess_exec(
+        *command, "--receipt-key", str(key), env=environ, stdout=pipe, stderr=pipe
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            address = (await process.stdout.readline()).decode().strip()
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as http:
+            assert await Gateway(address, http).verdicts(*sealed(life(), 2)) == ["custody"] * 2
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert b"gateway_stopped" in errors
+    assert b"Traceback" not in errors
+    assert held_at(tmp_path / "relay").segments == 2
