@@ -20,10 +20,12 @@ from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import connect
 from tests.benchmarks.appends import APPENDS_PER_TURN, measure_appends
 from tests.benchmarks.comparison import STOCK_MODES, StockRate, measure_floor, measure_stock
+from tests.benchmarks.gateway import measure_gateway
 from tests.benchmarks.live_fold import FoldRate, measure_fold
 from tests.benchmarks.machine import Machine, Timing
 from tests.benchmarks.report import Results, print_report
 from tests.benchmarks.steps import measure_steps
+from tests.benchmarks.waiting import SHAPES, measure_waiting
 from tests.benchmarks.wire import measure_wire
 from tests.benchmarks.workload import Workload, people_for
 
@@ -46,6 +48,8 @@ class Sizes:
     floor: int
     wire: int
     append_turns: int
+    waiting: int
+    gateway: int
     steps: dict[int, int]
     """By events a segment."""
 
@@ -57,6 +61,8 @@ FULL: Final = Sizes(
     floor=300_000,
     wire=40_000,
     append_turns=100,
+    waiting=1_000_000,
+    gateway=600_000,
     steps={1: 15_000, 64: 150_000, 500: 150_000},
 )
 QUICK: Final = Sizes(
@@ -66,6 +72,8 @@ QUICK: Final = Sizes(
     floor=4_000,
     wire=12_000,
     append_turns=5,
+    waiting=5_000,
+    gateway=16_000,
     steps={1: 500, 64: 6_000, 500: 6_000},
 )
 """Enough to see that everything works, too little for the numbers to mean anything."""
@@ -122,6 +130,15 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
                 _workload(2 * sizes.append_turns * APPENDS_PER_TURN),
                 turns=sizes.append_turns,
             )
+            _say("a device with events waiting")
+            waiting = [
+                await asyncio.to_thread(
+                    measure_waiting, folder / f"waiting-{shape}", shape, events=sizes.waiting
+                )
+                for shape in SHAPES
+            ]
+            _say("the gateway")
+            gateway = await measure_gateway(machine, _workload(sizes.gateway))
             _say("where the time goes")
             steps = [
                 await measure_steps(
@@ -137,6 +154,8 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
         floor=max((found.floor for found in rounds), key=lambda timing: timing.per_second),
         wire=wire,
         appends=appends,
+        waiting=waiting,
+        gateway=gateway,
         steps=steps,
     )
 

@@ -20,7 +20,7 @@ from rekam.domain.events import (
     encode,
 )
 from rekam.domain.ids import ProducerId
-from rekam.domain.keys import SigningKey
+from rekam.domain.keys import SigningKey, VerifyKey
 from rekam.domain.topics import SEGMENTS
 from tests.support.history import DAY_MS, REGISTRAR, REGISTRAR_KEY, START_MS, Life, anchored
 
@@ -212,6 +212,11 @@ def enrolment() -> bytes:
 def partition_of(producer: int) -> int:
     """Return the partition that a producer's records go to."""
     return producer % SEGMENTS.partitions
+
+
+def producer_keys() -> dict[str, VerifyKey]:
+    """Return the public key of each producer."""
+    return {life.producer: life.key.public for life in _lives()}
 
 
 def people_for(events_wanted: int) -> int:

@@ -8,7 +8,9 @@ from typing import Final
 import msgspec
 
 from tests.benchmarks.comparison import STOCK_MODES
+from tests.benchmarks.gateway import SEGMENTS_PER_REQUEST
 from tests.benchmarks.steps import STEPS
+from tests.benchmarks.waiting import SHAPES
 from tests.benchmarks.wire import EVENTS_PER_SEGMENT
 
 ROOT: Final = Path(__file__).parents[2]
@@ -23,6 +25,10 @@ TITLES: Final = (
     "Durable appends",
     "Outbox.append, one event",
     "floor: write and fsync",
+    "A device that finds events waiting",
+    *SHAPES,
+    "Gateway to acks=all",
+    *(f"{count} a request" for count in SEGMENTS_PER_REQUEST),
     *STEPS,
 )
 
@@ -52,5 +58,9 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
     assert found["floor"]["events"] > 0
     assert [row["events_per_segment"] for row in found["wire"]] == list(EVENTS_PER_SEGMENT)
     assert found["appends"]["share_of_floor"] > 0
+    assert [row["shape"] for row in found["waiting"]] == list(SHAPES)
+    assert all(row["events"] >= 5_000 and row["rss_bytes"] > 0 for row in found["waiting"])
+    assert [row["segments_per_request"] for row in found["gateway"]] == list(SEGMENTS_PER_REQUEST)
+    assert all(row["events_per_core_second"] > 0 for row in found["gateway"])
     assert [row["events_per_segment"] for row in found["steps"]] == [1, 64, 500]
     assert all(list(row["us_per_event"]) == list(STEPS) for row in found["steps"])
