@@ -1,6 +1,7 @@
 """How many events a second become durable, beside a loop that writes and fsyncs the same bytes."""
 
 import os
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ class AppendRates:
     record_bytes: float
     outbox_per_second: float
     floor_per_second: float
+    outbox_p99_ms: float
+    """99 of 100 appends were durable within that time."""
+    floor_p99_ms: float
 
     @property
     def share(self) -> float:
@@ -36,7 +40,8 @@ def measure_appends(folder: Path, workload: Workload, *, turns: int) -> AppendRa
     lines = [line.text for line in workload.lines[: turns * APPENDS_PER_TURN]]
     if len(lines) < turns * APPENDS_PER_TURN:
         raise ValueError(f"{len(lines)} events; wanted {turns * APPENDS_PER_TURN}")
-    seconds = {"outbox": 0.0, "floor": 0.0}
+    outbox_seconds: list[float] = []
+    floor_seconds: list[float] = []
     descriptor = os.open(folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def write(line: bytes) -> None:
@@ -47,20 +52,29 @@ def measure_appends(folder: Path, workload: Workload, *, turns: int) -> AppendRa
         with Outbox.create(folder / "outbox.db", producer=ProducerId("recorder-01")) as outbox:
             for turn in range(turns):
                 taken = lines[turn * APPENDS_PER_TURN : (turn + 1) * APPENDS_PER_TURN]
-                seconds["outbox"] += _seconds(lambda line: outbox.append([line]), taken)
-                seconds["floor"] += _seconds(write, taken)
+                outbox_seconds += _seconds(lambda line: outbox.append([line]), taken)
+                floor_seconds += _seconds(write, taken)
     finally:
         os.close(descriptor)
     return AppendRates(
         appends=len(lines),
         record_bytes=sum(map(len, lines)) / len(lines),
-        outbox_per_second=len(lines) / seconds["outbox"],
-        floor_per_second=len(lines) / seconds["floor"],
+        outbox_per_second=len(lines) / sum(outbox_seconds),
+        floor_per_second=len(lines) / sum(floor_seconds),
+        outbox_p99_ms=_p99_ms(outbox_seconds),
+        floor_p99_ms=_p99_ms(floor_seconds),
     )
 
 
-def _seconds(store: Callable[[bytes], object], lines: list[bytes]) -> float:
-    started = time.perf_counter()
+def _seconds(store: Callable[[bytes], object], lines: list[bytes]) -> list[float]:
+    """Return how long each took."""
+    taken = []
     for line in lines:
+        started = time.perf_counter()
         store(line)
-    return time.perf_counter() - started
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def _p99_ms(seconds: list[float]) -> float:
+    return 1000 * statistics.quantiles(seconds, n=100)[-1]

@@ -95,6 +95,8 @@ class Results:
                 "outbox_per_second": self.appends.outbox_per_second,
                 "floor_per_second": self.appends.floor_per_second,
                 "share_of_floor": self.appends.share,
+                "outbox_p99_ms": self.appends.outbox_p99_ms,
+                "floor_p99_ms": self.appends.floor_p99_ms,
                 "share_of_floor_wanted": APPEND_SHARE_WANTED,
             },
             "waiting": [
@@ -214,15 +216,22 @@ def _wire(sizes: Iterable[WireSize]) -> Table:
 def _appends(rates: AppendRates) -> Table:
     return _table(
         f"Durable appends, {rates.record_bytes:.0f} bytes each",
-        ("", "appends/s", "to the floor", "wanted"),
+        ("", "appends/s", "p99, ms", "to the floor", "wanted"),
         [
             (
                 "Outbox.append, one event",
                 f"{rates.outbox_per_second:,.0f}",
+                f"{rates.outbox_p99_ms:.2f}",
                 f"{rates.share:.0%}",
                 _reached(f">= {APPEND_SHARE_WANTED:.0%}", rates.share >= APPEND_SHARE_WANTED),
             ),
-            ("floor: write and fsync", f"{rates.floor_per_second:,.0f}", "100%", ""),
+            (
+                "floor: write and fsync",
+                f"{rates.floor_per_second:,.0f}",
+                f"{rates.floor_p99_ms:.2f}",
+                "100%",
+                "",
+            ),
         ],
     )
 
