@@ -39,7 +39,19 @@ SELECT key, facts FROM reference;
 
 -- name: read_coverage_cell
 -- All rows.
-SELECT desa, occurred_on, known_on, people FROM coverage_cell;
+SELECT desa, occurred_on, known_on, cause, producer, mode, people FROM coverage_cell;
+
+-- name: read_coverage_duplicate
+-- All rows.
+SELECT desa, occurred_on, known_on, people FROM coverage_duplicate;
+
+-- name: read_coverage_month
+-- All rows.
+SELECT desa, occurred_month, known_month, people FROM coverage_month;
+
+-- name: read_coverage_year
+-- All rows.
+SELECT desa, occurred_year, known_year, people FROM coverage_year;
 
 -- name: read_verification_cell
 -- All rows.
@@ -47,7 +59,11 @@ SELECT desa, status, people FROM verification_cell;
 
 -- name: read_cohort_cell
 -- All rows.
-SELECT cohort, bucket, entries FROM cohort_cell;
+SELECT cohort, version, bucket, code, is_disputed, stated_on, known_on, entries FROM cohort_cell;
+
+-- name: read_cohort_claim
+-- All rows.
+SELECT cohort, version, source, bucket, stated_on, known_on, entries FROM cohort_claim;
 
 -- name: read_denominator_cell
 -- All rows.
@@ -56,3 +72,11 @@ SELECT version, basis, valid_from, known_on, desa, wajib FROM denominator_cell;
 -- name: read_region_cell
 -- All rows.
 SELECT version, valid_from, known_on, code, name, is_listed FROM region_cell;
+
+-- name: read_publication_cell
+-- All rows.
+SELECT kind, regency, valid_from, version, basis, known_on, entries FROM publication_cell;
+
+-- name: read_recode_cell
+-- All rows.
+SELECT version, valid_from, known_on, old_code, new_code, is_mapped FROM recode_cell;

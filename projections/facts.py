@@ -5,13 +5,19 @@ An entity (person, producer, cohort entry, reference) is the *set* of its facts.
 sides of a fork can stand side by side. What depends on other records, namely since when the
 fact is known, whether it counts and on which day it happened, is its *judgement*: it is made
 again whenever one of them arrives, so that the order of arrival leaves no trace.
+
+A judgement may change as more becomes known: a clock is anchored later, a producer is revoked. How
+it was judged on each day is kept, so that *as known at K* is what the records up to K say.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import structs
+
+from rekam.domain.clocks import OfficeZone
 
 COUNTS: Final = 0
 FORK_LOST: Final = 1
@@ -33,6 +39,14 @@ DataT = TypeVar("DataT")
 FactId = tuple[str, int, int, bytes]
 
 
+class Judgement(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How a fact was judged from the end of one of the office's days on."""
+
+    since: date
+    verdict: int
+    occurred_on: date | None
+
+
 class Fact(msgspec.Struct, Generic[DataT], frozen=True, array_like=True, gc=False):
     """One admitted event as stored for one entity."""
 
@@ -48,6 +62,9 @@ class Fact(msgspec.Struct, Generic[DataT], frozen=True, array_like=True, gc=Fals
     occurred_on: date | None
     """Day in the office's zone; None when the clock cannot be trusted."""
     data: DataT
+    history: tuple[Judgement, ...] = ()
+    """Empty for nearly all: judged as above since the day of `known_ms`. Otherwise every judgement,
+    oldest first; the last one is the above, and before the first one nobody could know the fact."""
 
     @property
     def id(self) -> FactId:
@@ -77,4 +94,56 @@ def counted(facts: Iterable[Fact[DataT]]) -> list[Fact[DataT]]:
 
 def union(facts: Iterable[Fact[DataT]]) -> list[Fact[DataT]]:
     """Return the set in identity order; of two facts with one identity the later given stands."""
-    return [fact for _, fact in sorted({fact.id: fact for fact in facts}.items())]
+    kept = {(fact.producer, fact.epoch, fact.seq, fact.variant): fact for fact in facts}
+    return [kept[identity] for identity in sorted(kept)]
+
+
+class Known(NamedTuple, Generic[DataT]):
+    """One change of knowledge: a fact became known, or came to be judged otherwise."""
+
+    day: date
+    before: Fact[DataT] | None
+    """None: it was not known before."""
+    after: Fact[DataT]
+
+
+def changes_of_knowledge(facts: Iterable[Fact[DataT]], zone: OfficeZone) -> list[Known[DataT]]:
+    """Return every change of what is known, by day; within a day in one fixed order.
+
+    First what was known already and is judged anew, then what is new; each in the order in which
+    it became known. What is known at the end of day K is a function of the records up to K alone.
+    """
+    changes: list[Known[DataT]] = []
+    for fact in facts:
+        if not fact.history:
+            changes.append(Known(zone.append_day(fact.known_ms), None, fact))
+            continue
+        before: Fact[DataT] | None = None
+        for judged in fact.history:
+            after = structs.replace(
+                fact, verdict=judged.verdict, occurred_on=judged.occurred_on, history=()
+            )
+            changes.append(Known(judged.since, before, after))
+            before = after
+    changes.sort(key=lambda one: (one.day, one.before is None, known_order(one.after)))
+    return changes
+
+
+def known_days(
+    facts: Iterable[Fact[DataT]], zone: OfficeZone
+) -> Iterator[tuple[date, list[Fact[DataT]]]]:
+    """Yield each day on which something changed, with all facts that count at its end.
+
+    Oldest day first; facts in the order in which they became known, as they were judged then.
+    """
+    standing: dict[FactId, Fact[DataT]] = {}
+    changes = changes_of_knowledge(facts, zone)
+    for number, change in enumerate(changes):
+        standing[change.after.id] = change.after
+        if number + 1 == len(changes) or changes[number + 1].day != change.day:
+            yield change.day, counted(standing.values())
+
+
+def known_since(fact: Fact[DataT], zone: OfficeZone) -> date:
+    """Return the day at whose end the fact was known first."""
+    return fact.history[0].since if fact.history else zone.append_day(fact.known_ms)

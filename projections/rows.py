@@ -64,6 +64,8 @@ class Contents(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whom its events touch; sorted, each once."""
     boots: list[str]
     """The boot sessions that its events name; sorted, each once."""
+    key: str = ""
+    """Id of the key that signed it: before that was known, nothing of it could count."""
 
 
 encode_contents: Final = msgspec.msgpack.Encoder().encode

@@ -2,11 +2,19 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from rekam.domain.clocks import OfficeZone
 
-COVERAGE_RULE = "sudah-rekam.v1"
-"""Recorded = at least one recording not withdrawn; DUPLICATE_RECORD counts."""
+RECORDED: Final = "sudah-rekam.v1"
+"""What folds call recorded: at least one recording that is not withdrawn."""
+
+CoverageRule = Literal["duplicates-count/v1", "duplicates-excluded/v1"]
+"""Who of the recorded counts: everybody; or only those whose latest status observed by then is not
+DUPLICATE_RECORD. A rule's meaning never changes: another meaning is another version."""
+
+COVERAGE_RULES: Final[tuple[CoverageRule, ...]] = get_args(CoverageRule)
+COVERAGE_RULE_DEFAULT: Final[CoverageRule] = "duplicates-count/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,4 @@ class Rules:
     def id(self) -> str:
         """Name this configuration without giving its secrets away."""
         key_id = hashlib.sha256(b"rekam.person-key-id.v1\n" + self.person_key).hexdigest()[:16]
-        return (
-            f"{COVERAGE_RULE};zone={self.zone.name};registrar={self.registrar};person-key={key_id}"
-        )
+        return f"{RECORDED};zone={self.zone.name};registrar={self.registrar};person-key={key_id}"

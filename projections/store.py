@@ -62,13 +62,24 @@ class PostgresStore:
         await self._write("write_excluded", changes.excluded.values())
         for kind in FOLDED_KINDS:
             if entities := changes.entities.get(kind):
-                await self._write(f"write_{ENTITY_KINDS[kind].table}", entities.items())
+                await self._connection.execute(
+                    QUERIES[f"write_{ENTITY_KINDS[kind].table}"],
+                    *_columns(sorted(entities.items())),
+                )
         for table in CELL_TABLES:
-            sums: Mapping[tuple[object, ...], int] = changes.cells.get(table, {})
-            added = {cell: difference for cell, difference in sums.items() if difference}
-            await self._write(f"add_{table}", [(*cell, count) for cell, count in added.items()])
-            # Coverage cells may be below 0, so whatever was added may have come to nothing.
-            await self._write(f"drop_{table}", added)
+            await self._add_cells(table, changes.cells.get(table, {}))
+
+    async def _add_cells(self, table: str, sums: Mapping[tuple[Any, ...], int]) -> None:
+        added = sorted(item for item in sums.items() if item[1])
+        if added:
+            columns = _columns(cell for cell, _ in added)
+            nothing = await self._connection.fetch(
+                QUERIES[f"add_{table}"], *columns, [count for _, count in added]
+            )
+            if nothing:
+                await self._connection.execute(
+                    QUERIES[f"drop_{table}"], *_columns(sorted(tuple(row) for row in nothing))
+                )
 
     async def _write(self, query: str, rows: Iterable[Sequence[object]]) -> None:
         ordered = sorted(rows, key=_leading)

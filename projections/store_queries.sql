@@ -166,23 +166,89 @@ UPDATE reference AS stored SET facts = given.facts
 FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
 
 -- name: add_coverage_cell
--- Add differences in the given order.
-INSERT INTO coverage_cell AS stored (desa, occurred_on, known_on, people)
-SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
-ON CONFLICT (desa, occurred_on, known_on) DO UPDATE SET people = stored.people + excluded.people;
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO coverage_cell AS stored
+        (desa, occurred_on, known_on, cause, producer, mode, people)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::text[],
+        $7::bigint[])
+    ON CONFLICT (desa, occurred_on, known_on, cause, producer, mode) DO UPDATE
+    SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, occurred_on, known_on, cause, producer, mode FROM added WHERE people = 0;
 
 -- name: drop_coverage_cell
 -- A cell that has come to nothing is no row.
 DELETE FROM coverage_cell AS stored
+USING unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::text[])
+    AS given (desa, occurred_on, known_on, cause, producer, mode)
+WHERE (stored.desa, stored.occurred_on, stored.known_on, stored.cause, stored.producer, stored.mode)
+    = (given.desa, given.occurred_on, given.known_on, given.cause, given.producer, given.mode)
+    AND stored.people = 0;
+
+-- name: add_coverage_duplicate
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO coverage_duplicate AS stored (desa, occurred_on, known_on, people)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
+    ON CONFLICT (desa, occurred_on, known_on) DO UPDATE SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, occurred_on, known_on FROM added WHERE people = 0;
+
+-- name: drop_coverage_duplicate
+-- A cell that has come to nothing is no row.
+DELETE FROM coverage_duplicate AS stored
 USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_on, known_on)
 WHERE (stored.desa, stored.occurred_on, stored.known_on)
     = (given.desa, given.occurred_on, given.known_on) AND stored.people = 0;
 
+-- name: add_coverage_month
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO coverage_month AS stored (desa, occurred_month, known_month, people)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
+    ON CONFLICT (desa, occurred_month, known_month) DO UPDATE
+    SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, occurred_month, known_month FROM added WHERE people = 0;
+
+-- name: drop_coverage_month
+-- A cell that has come to nothing is no row.
+DELETE FROM coverage_month AS stored
+USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_month, known_month)
+WHERE (stored.desa, stored.occurred_month, stored.known_month)
+    = (given.desa, given.occurred_month, given.known_month) AND stored.people = 0;
+
+-- name: add_coverage_year
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO coverage_year AS stored (desa, occurred_year, known_year, people)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
+    ON CONFLICT (desa, occurred_year, known_year) DO UPDATE
+    SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, occurred_year, known_year FROM added WHERE people = 0;
+
+-- name: drop_coverage_year
+-- A cell that has come to nothing is no row.
+DELETE FROM coverage_year AS stored
+USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_year, known_year)
+WHERE (stored.desa, stored.occurred_year, stored.known_year)
+    = (given.desa, given.occurred_year, given.known_year) AND stored.people = 0;
+
 -- name: add_verification_cell
--- Add differences in the given order.
-INSERT INTO verification_cell AS stored (desa, status, people)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-ON CONFLICT (desa, status) DO UPDATE SET people = stored.people + excluded.people;
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO verification_cell AS stored (desa, status, people)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+    ON CONFLICT (desa, status) DO UPDATE SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, status FROM added WHERE people = 0;
 
 -- name: drop_verification_cell
 -- A cell that has come to nothing is no row.
@@ -191,23 +257,62 @@ USING unnest($1::text[], $2::text[]) AS given (desa, status)
 WHERE (stored.desa, stored.status) = (given.desa, given.status) AND stored.people = 0;
 
 -- name: add_cohort_cell
--- Add differences in the given order.
-INSERT INTO cohort_cell AS stored (cohort, bucket, entries)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-ON CONFLICT (cohort, bucket) DO UPDATE SET entries = stored.entries + excluded.entries;
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO cohort_cell AS stored
+        (cohort, version, bucket, code, is_disputed, stated_on, known_on, entries)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::date[],
+        $7::date[], $8::bigint[])
+    ON CONFLICT (cohort, version, bucket, code, is_disputed, stated_on, known_on) DO UPDATE
+    SET entries = stored.entries + excluded.entries
+    RETURNING stored.*
+)
+SELECT cohort, version, bucket, code, is_disputed, stated_on, known_on FROM added
+WHERE entries = 0;
 
 -- name: drop_cohort_cell
 -- A cell that has come to nothing is no row.
 DELETE FROM cohort_cell AS stored
-USING unnest($1::text[], $2::text[]) AS given (cohort, bucket)
-WHERE (stored.cohort, stored.bucket) = (given.cohort, given.bucket) AND stored.entries = 0;
+USING unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::date[], $7::date[])
+    AS given (cohort, version, bucket, code, is_disputed, stated_on, known_on)
+WHERE (stored.cohort, stored.version, stored.bucket, stored.code, stored.is_disputed,
+    stored.stated_on, stored.known_on)
+    = (given.cohort, given.version, given.bucket, given.code, given.is_disputed,
+    given.stated_on, given.known_on) AND stored.entries = 0;
+
+-- name: add_cohort_claim
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO cohort_claim AS stored
+        (cohort, version, source, bucket, stated_on, known_on, entries)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::date[], $6::date[],
+        $7::bigint[])
+    ON CONFLICT (cohort, version, source, bucket, stated_on, known_on) DO UPDATE
+    SET entries = stored.entries + excluded.entries
+    RETURNING stored.*
+)
+SELECT cohort, version, source, bucket, stated_on, known_on FROM added WHERE entries = 0;
+
+-- name: drop_cohort_claim
+-- A cell that has come to nothing is no row.
+DELETE FROM cohort_claim AS stored
+USING unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::date[], $6::date[])
+    AS given (cohort, version, source, bucket, stated_on, known_on)
+WHERE (stored.cohort, stored.version, stored.source, stored.bucket, stored.stated_on,
+    stored.known_on)
+    = (given.cohort, given.version, given.source, given.bucket, given.stated_on, given.known_on)
+    AND stored.entries = 0;
 
 -- name: add_denominator_cell
--- Add differences in the given order.
-INSERT INTO denominator_cell AS stored (version, basis, valid_from, known_on, desa, wajib)
-SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::text[], $6::bigint[])
-ON CONFLICT (version, basis, valid_from, known_on, desa) DO UPDATE
-SET wajib = stored.wajib + excluded.wajib;
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO denominator_cell AS stored (version, basis, valid_from, known_on, desa, wajib)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::text[], $6::bigint[])
+    ON CONFLICT (version, basis, valid_from, known_on, desa) DO UPDATE
+    SET wajib = stored.wajib + excluded.wajib
+    RETURNING stored.*
+)
+SELECT version, basis, valid_from, known_on, desa FROM added WHERE wajib = 0;
 
 -- name: drop_denominator_cell
 -- A cell that has come to nothing is no row.
@@ -219,11 +324,15 @@ WHERE (stored.version, stored.basis, stored.valid_from, stored.known_on, stored.
     AND stored.wajib = 0;
 
 -- name: add_region_cell
--- Add differences in the given order.
-INSERT INTO region_cell AS stored (version, valid_from, known_on, code, name, is_listed)
-SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::bigint[])
-ON CONFLICT (version, valid_from, known_on, code, name) DO UPDATE
-SET is_listed = stored.is_listed + excluded.is_listed;
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO region_cell AS stored (version, valid_from, known_on, code, name, is_listed)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::bigint[])
+    ON CONFLICT (version, valid_from, known_on, code, name) DO UPDATE
+    SET is_listed = stored.is_listed + excluded.is_listed
+    RETURNING stored.*
+)
+SELECT version, valid_from, known_on, code, name FROM added WHERE is_listed = 0;
 
 -- name: drop_region_cell
 -- A cell that has come to nothing is no row.
@@ -233,3 +342,46 @@ USING unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[])
 WHERE (stored.version, stored.valid_from, stored.known_on, stored.code, stored.name)
     = (given.version, given.valid_from, given.known_on, given.code, given.name)
     AND stored.is_listed = 0;
+
+-- name: add_publication_cell
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO publication_cell AS stored
+        (kind, regency, valid_from, version, basis, known_on, entries)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::text[], $6::date[],
+        $7::bigint[])
+    ON CONFLICT (kind, regency, valid_from, version, basis, known_on) DO UPDATE
+    SET entries = stored.entries + excluded.entries
+    RETURNING stored.*
+)
+SELECT kind, regency, valid_from, version, basis, known_on FROM added WHERE entries = 0;
+
+-- name: drop_publication_cell
+-- A cell that has come to nothing is no row.
+DELETE FROM publication_cell AS stored
+USING unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::text[], $6::date[])
+    AS given (kind, regency, valid_from, version, basis, known_on)
+WHERE (stored.kind, stored.regency, stored.valid_from, stored.version, stored.basis,
+        stored.known_on)
+    = (given.kind, given.regency, given.valid_from, given.version, given.basis, given.known_on)
+    AND stored.entries = 0;
+
+-- name: add_recode_cell
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO recode_cell AS stored (version, valid_from, known_on, old_code, new_code, is_mapped)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::bigint[])
+    ON CONFLICT (version, valid_from, known_on, old_code, new_code) DO UPDATE
+    SET is_mapped = stored.is_mapped + excluded.is_mapped
+    RETURNING stored.*
+)
+SELECT version, valid_from, known_on, old_code, new_code FROM added WHERE is_mapped = 0;
+
+-- name: drop_recode_cell
+-- A cell that has come to nothing is no row.
+DELETE FROM recode_cell AS stored
+USING unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[])
+    AS given (version, valid_from, known_on, old_code, new_code)
+WHERE (stored.version, stored.valid_from, stored.known_on, stored.old_code, stored.new_code)
+    = (given.version, given.valid_from, given.known_on, given.old_code, given.new_code)
+    AND stored.is_mapped = 0;

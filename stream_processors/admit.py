@@ -308,7 +308,7 @@ def _claimed_range(header: Header | None) -> _Claim:
 def _contents(opened: Opened) -> bytes:
     entities = sorted({(event.kind, event.key) for event in opened.events})
     boots = sorted({event.boot for event in opened.events})
-    return encode_contents(Contents(entities, boots))
+    return encode_contents(Contents(entities, boots, opened.header.key))
 
 
 def _overlap(one: LedgerRow, other: LedgerRow) -> bool:

@@ -184,10 +184,12 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
             return PERSON, token(data.nik), person.Erasure(data.order)
         case events.CohortEntryListed():
             nik = token(data.nik) if data.nik else None
-            listed = cohort.Listed(data.cohort, data.entry, nik, data.code)
+            listed = cohort.Listed(data.cohort, data.entry, nik, data.code, data.version)
             return COHORT_ENTRY, cohort.entry_key(data.cohort, data.entry), listed
         case events.CohortEntryResolved():
-            resolved = cohort.Resolved(data.cohort, data.entry, data.bucket, data.source)
+            resolved = cohort.Resolved(
+                data.cohort, data.entry, data.bucket, data.source, data.version
+            )
             return COHORT_ENTRY, cohort.entry_key(data.cohort, data.entry), resolved
         case events.CohortPublished():
             return (

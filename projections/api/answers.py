@@ -9,12 +9,14 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from projections.cohort.reads import Cohort
+from projections.coverage.changes import CoverageChange, Delta
 from projections.coverage.reads import CoverageRow, CoverageTotals
+from projections.coverage.series import CoveragePoint, Step
 from projections.device_health.reads import Device
 from projections.quarantine.reads import Excluded
-from projections.reference.reads import DenominatorVersion
+from projections.reference.reads import DenominatorVersion, TreeVersion
 from projections.regions import Level
+from projections.rules import CoverageRule
 from projections.verification.reads import VerificationRow, VerificationTotals
 
 FiguresT = TypeVar("FiguresT", bound=msgspec.Struct)
@@ -52,14 +54,45 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     region: str
     level: Level
-    rule: str
-    """Who counts as recorded."""
+    rule: CoverageRule
+    """Who of the recorded counts."""
     denominator: DenominatorVersion | None
     """Null: nobody has published one that is valid then, or the regencies rest on several."""
     denominators: list[DenominatorVersion]
     """One a regency."""
+    trees: list[TreeVersion]
+    """One a regency: by which its places are told apart and named."""
     rows: list[CoverageRow]
     totals: CoverageTotals
+
+
+class CoverageSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """Coverage of a region over time, each point under the tree and the denominator valid then."""
+
+    region: str
+    step: Step
+    rule: CoverageRule
+    """Who of the recorded counts."""
+    points: list[CoveragePoint]
+    date_unknown: int
+    """People recorded on a day that nobody can know: they are in no point."""
+
+
+class CoverageChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the figure as of one day differs between two reports.
+
+    Of each measure the causes' counts sum to its delta.
+    """
+
+    region: str
+    known_from: date
+    known_to: date
+    rule_from: CoverageRule
+    rule_to: CoverageRule
+    before: CoverageTotals
+    after: CoverageTotals
+    delta: Delta
+    causes: list[CoverageChange]
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +110,6 @@ class Devices(msgspec.Struct, frozen=True, kw_only=True):
     devices: list[Device]
     next_cursor: str | None
     """Null: this is the last page."""
-
-
-class Cohorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Every list of people."""
-
-    cohorts: list[Cohort]
 
 
 class ExcludedEntries(msgspec.Struct, frozen=True, kw_only=True):

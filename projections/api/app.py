@@ -1,14 +1,12 @@
 """The read API's composition root: settings in, an ASGI application or a running server out."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from itertools import groupby
 from typing import Final
 
 import structlog
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
@@ -18,9 +16,9 @@ from projections.api.database import Database
 from projections.api.office import Office
 from projections.api.routes import ROUTES
 from projections.api.serving import Endpoint, answer_unknown_path
-from rekam.domain.errors import Unavailable
+from rekam.runtime.http_server import LOOPBACK, listening, serve_until, server_config
 
-HOST: Final = "127.0.0.1"
+HOST: Final = LOOPBACK
 """Loopback only: who wants it elsewhere puts a proxy with TLS and a login in front."""
 CONNECTIONS_MAX: Final = 512
 CONNECTIONS_WAITING_MAX: Final = 128
@@ -66,75 +64,25 @@ async def serve(
     Raises Unavailable when the port is taken or PostgreSQL does not answer.
     """
     app = create_app(office, dsn=dsn)
-    with _listening(port) as listener:
-        async with app.router.lifespan_context(app), asyncio.TaskGroup() as tasks:
-            server = _Server(
-                config=uvicorn.Config(
-                    app,
-                    loop="none",
-                    http="httptools",
-                    ws="none",
-                    lifespan="off",
-                    access_log=False,
-                    log_config=None,
-                    server_header=False,
-                    proxy_headers=False,
-                    limit_concurrency=CONNECTIONS_MAX,
-                    backlog=CONNECTIONS_WAITING_MAX,
-                    timeout_keep_alive=IDLE_SECONDS_MAX,
-                    timeout_graceful_shutdown=STOP_SECONDS_MAX,
-                ),
-                started=lambda: _tell(listener, started),
-            )
-            serving = tasks.create_task(server.serve(sockets=[listener]), name="serve")
-            stop = tasks.create_task(_stop(server, stopping), name="stop")
-            await serving
-            stop.cancel()
+    config = server_config(
+        app,
+        http="httptools",
+        limit_concurrency=CONNECTIONS_MAX,
+        backlog=CONNECTIONS_WAITING_MAX,
+        timeout_keep_alive=IDLE_SECONDS_MAX,
+        timeout_graceful_shutdown=STOP_SECONDS_MAX,
+    )
+    remedy = "set REKAM_PORT to another port"
+    with listening(HOST, port, waiting_max=CONNECTIONS_WAITING_MAX, remedy=remedy) as listener:
+
+        def tell() -> None:
+            found = listener.getsockname()[1]
+            log.info("api_started", host=HOST, port=found)
+            started(found)
+
+        async with app.router.lifespan_context(app):
+            await serve_until(stopping, config, listener, started=tell)
     log.info("api_stopped")
-
-
-class _Server(uvicorn.Server):
-    """A server that says when it serves, and whose caller owns the signals."""
-
-    def __init__(self, *, config: uvicorn.Config, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._tell_started = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._tell_started()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _tell(listener: socket.socket, started: Callable[[int], None]) -> None:
-    port = listener.getsockname()[1]
-    log.info("api_started", host=HOST, port=port)
-    started(port)
-
-
-async def _stop(server: uvicorn.Server, stopping: asyncio.Event) -> None:
-    await stopping.wait()
-    server.should_exit = True
-
-
-@contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-            # Only a listening socket keeps the port from the next program.
-            listener.listen(CONNECTIONS_WAITING_MAX)
-        except OSError as error:
-            raise Unavailable(
-                f"port {port} of {HOST} cannot be had ({error.strerror}). "
-                "End the program that listens there, or set REKAM_PORT to another port."
-            ) from error
-        yield listener
 
 
 def _path_routes(office: Office) -> Iterator[BaseRoute]:

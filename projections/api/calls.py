@@ -1,15 +1,17 @@
 """What each call answers: arguments in, one snapshot, a typed answer out."""
 
 import re
+from datetime import date, timedelta
 from typing import Final, cast
 
 from projections.api import answers, parameters
 from projections.api.answers import Stated
-from projections.api.office import Asked, state
+from projections.api.office import Asked, known_day, state
 from projections.api.parameters import PAGE_DEFAULT, device_cursor, place_cursor
 from projections.api.problems import ProblemError, shown
-from projections.cohort.reads import Cohort, cohorts, find_cohort
+from projections.coverage.changes import Report, coverage_changes
 from projections.coverage.reads import coverage
+from projections.coverage.series import POINTS_MAX, Step, coverage_series, days_of
 from projections.device_health.reads import (
     Device,
     DeviceFilter,
@@ -22,26 +24,25 @@ from projections.person.reads import Person, find_person
 from projections.position.reads import pending_migrations, position
 from projections.quarantine.reads import START, Verdict, count_excluded, excluded
 from projections.regions import Level, Region
-from projections.rules import COVERAGE_RULE
+from projections.rules import COVERAGE_RULE_DEFAULT
 from projections.verification.reads import verification
 
 MIGRATIONS: Final = "projections.migrations"
+SERIES_DEFAULT: Final = timedelta(days=365)
+"""How long before its last point a series begins, unless asked otherwise."""
+DAY_MIN: Final = date(1, 1, 1)
 _NIK: Final = re.compile(r"[0-9]{16}")
 
 
 async def get_coverage(asked: Asked) -> Stated[answers.Coverage]:
     """Answer coverage of a region's parts as of a day, as known at a day."""
     region, level = _region_and_level(asked)
-    today = asked.office.today
-    known_at = asked.arguments.get(parameters.KNOWN_AT) or today
-    as_of = asked.arguments.get(parameters.AS_OF) or today
-    if known_at > today:
-        raise ProblemError(
-            "invalid_parameter", f"known_at={known_at}; wanted a day up to today, {today}"
-        )
+    known_at = known_day(asked, parameters.KNOWN_AT)
+    as_of = asked.arguments.get(parameters.AS_OF) or asked.office.today
+    rule = asked.arguments.get(parameters.RULE) or COVERAGE_RULE_DEFAULT
     async with asked.database.snapshot() as connection:
         found = await coverage(
-            connection, region=region, level=level, as_of=as_of, known_at=known_at
+            connection, region=region, level=level, as_of=as_of, known_at=known_at, rule=rule
         )
         stated = await state(asked.office, connection, as_of=as_of, known_at=known_at)
     bases = {(base.version, base.basis, base.valid_from) for base in found.denominators}
@@ -50,11 +51,84 @@ async def get_coverage(asked: Asked) -> Stated[answers.Coverage]:
         answers.Coverage(
             region=region.code,
             level=level,
-            rule=COVERAGE_RULE,
+            rule=rule,
             denominator=found.denominators[0] if len(bases) == 1 else None,
             denominators=list(found.denominators),
+            trees=list(found.trees),
             rows=list(found.rows),
             totals=found.totals,
+        ),
+    )
+
+
+async def get_coverage_series(asked: Asked) -> Stated[answers.CoverageSeries]:
+    """Answer coverage of a region over time, as known at a day."""
+    region = asked.arguments.required(parameters.REGION)
+    known_at = known_day(asked, parameters.KNOWN_AT)
+    end = asked.arguments.get(parameters.TO) or asked.office.today
+    start = asked.arguments.get(parameters.FROM) or end - min(SERIES_DEFAULT, end - DAY_MIN)
+    step = asked.arguments.get(parameters.STEP) or Step.MONTH
+    rule = asked.arguments.get(parameters.RULE) or COVERAGE_RULE_DEFAULT
+    if start > end:
+        raise ProblemError("invalid_parameter", f"from={start} lies after to={end}")
+    days = days_of(start, end, step)
+    if len(days) > POINTS_MAX:
+        raise ProblemError(
+            "invalid_parameter",
+            f"more than {POINTS_MAX} points from {start} to {end} by step={step}; "
+            "wanted fewer: a longer step, or a shorter time",
+        )
+    async with asked.database.snapshot() as connection:
+        found = await coverage_series(
+            connection, region=region, days=days, step=step, known_at=known_at, rule=rule
+        )
+        stated = await state(asked.office, connection, as_of=end, known_at=known_at)
+    return Stated(
+        stated,
+        answers.CoverageSeries(
+            region=region.code,
+            step=step,
+            rule=rule,
+            points=list(found.points),
+            date_unknown=found.date_unknown,
+        ),
+    )
+
+
+async def get_coverage_changes(asked: Asked) -> Stated[answers.CoverageChanges]:
+    """Answer why a figure differs between two reports, part by part."""
+    region = asked.arguments.required(parameters.REGION)
+    as_of = asked.arguments.get(parameters.AS_OF) or asked.office.today
+    former = Report(
+        known_at=known_day(asked, parameters.KNOWN_FROM),
+        rule=asked.arguments.get(parameters.RULE_FROM) or COVERAGE_RULE_DEFAULT,
+    )
+    later = Report(
+        known_at=known_day(asked, parameters.KNOWN_TO),
+        rule=asked.arguments.get(parameters.RULE_TO) or COVERAGE_RULE_DEFAULT,
+    )
+    if former.known_at > later.known_at:
+        raise ProblemError(
+            "invalid_parameter",
+            f"known_from={former.known_at} lies after known_to={later.known_at}; exchange them",
+        )
+    async with asked.database.snapshot() as connection:
+        found = await coverage_changes(
+            connection, region=region, as_of=as_of, former=former, later=later
+        )
+        stated = await state(asked.office, connection, as_of=as_of, known_at=later.known_at)
+    return Stated(
+        stated,
+        answers.CoverageChanges(
+            region=region.code,
+            known_from=former.known_at,
+            known_to=later.known_at,
+            rule_from=former.rule,
+            rule_to=later.rule,
+            before=found.before,
+            after=found.after,
+            delta=found.delta,
+            causes=list(found.causes),
         ),
     )
 
@@ -131,27 +205,6 @@ async def look_up_person(asked: Asked) -> Stated[Person]:
 async def get_person(asked: Asked) -> Stated[Person]:
     """Answer one person by token."""
     return await _person(asked, asked.arguments.required(parameters.TOKEN))
-
-
-async def get_cohorts(asked: Asked) -> Stated[answers.Cohorts]:
-    """Answer every list of people."""
-    async with asked.database.snapshot() as connection:
-        return Stated(
-            await state(asked.office, connection),
-            answers.Cohorts(cohorts=await cohorts(connection)),
-        )
-
-
-async def get_cohort(asked: Asked) -> Stated[Cohort]:
-    """Answer one list of people."""
-    cohort = asked.arguments.required(parameters.COHORT)
-    async with asked.database.snapshot() as connection:
-        found = await find_cohort(connection, cohort)
-        if found is None:
-            raise ProblemError(
-                "cohort_unknown", f"no list is called {shown(cohort)}; see /v1/cohorts"
-            )
-        return Stated(await state(asked.office, connection), found)
 
 
 async def get_quarantine(asked: Asked) -> Stated[answers.ExcludedEntries]:

@@ -14,7 +14,7 @@ from rekam.domain.clocks import OfficeZone
 from rekam.domain.topics import SEGMENTS
 from rekam.runtime.endpoints import postgres_dsn
 from rekam.runtime.invocation import settings_of
-from rekam.runtime.keyring import load_api_token, load_person_key
+from rekam.runtime.keyring import load_api_token, load_person_key, load_snapshot_key
 from rekam.runtime.metrics import Metrics
 from rekam.runtime.settings import Settings
 
@@ -44,6 +44,7 @@ def office_of(settings: Settings) -> Office:
             person_key=load_person_key(settings),
         ),
         token=load_api_token(settings),
+        snapshot_key=load_snapshot_key(settings),
         topic=SEGMENTS.name,
         now_ms=lambda: time.time_ns() // 1_000_000,
         metrics=Metrics(),

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from projections.api import answers
+from projections.api.csv_answers import MEDIA_TYPE as CSV
 from projections.api.problems import CATALOGUE, MEDIA_TYPE, Code, Problem
 from projections.api.routes import JSON, ROUTES, Route
 
@@ -92,7 +93,10 @@ def _content(route: Route) -> dict[str, Any]:
     schema = _reference(route.answer)
     if route.is_stated:
         schema = {"allOf": [_reference(answers.State), schema]}
-    return {route.media_type: {"schema": schema}}
+    content: dict[str, Any] = {route.media_type: {"schema": schema}}
+    if route.csv is not None:
+        content[CSV] = {"schema": {"type": "string"}}
+    return content
 
 
 def _problems(route: Route) -> dict[str, Any]:

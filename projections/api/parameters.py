@@ -11,10 +11,12 @@ from typing import Any, Final, Generic, Literal, TypeVar, assert_never, get_args
 import msgspec
 
 from projections.api.problems import ProblemError, shown
+from projections.coverage.series import Step
 from projections.device_health.state import LABELS, Label
 from projections.quarantine.reads import EventPlace, Place, RecordPlace
 from projections.reading import DAY_MAX
 from projections.regions import Level, Region
+from projections.rules import COVERAGE_RULE_DEFAULT, COVERAGE_RULES, CoverageRule
 from rekam.domain.events import ProducerKind
 from rekam.domain.segment import producer_id
 
@@ -130,6 +132,15 @@ def _choice(choices: Sequence[str]) -> Callable[[str], str]:
 
 def _level(text: str) -> Level:
     return Level(_choice([str(level) for level in LEVELS])(text))
+
+
+def _step(text: str) -> Step:
+    return Step(_choice([str(step) for step in Step])(text))
+
+
+def _parse_rule(text: str) -> CoverageRule:
+    _choice(COVERAGE_RULES)(text)
+    return next(rule for rule in COVERAGE_RULES if rule == text)
 
 
 def _label(text: str) -> Label:
@@ -249,10 +260,18 @@ _CURSOR_WANTED: Final = "the next_cursor of the page before, or none for the fir
 
 
 LEVELS: Final = (Level.REGENCY, Level.KECAMATAN, Level.DESA)
+FORMATS: Final = ("json", "csv")
 KINDS: Final[tuple[str, ...]] = get_args(ProducerKind)
 
 _CODE: Final[Schema] = {"type": "string", "pattern": r"^\d\d(\.\d\d(\.\d\d(\.\d{4})?)?)?$"}
+_DATE: Final[Schema] = {"type": "string", "format": "date"}
 _CURSOR: Final[Schema] = {"type": "string", "maxLength": VALUE_CHARACTERS_MAX}
+
+
+def _rule(name: str, meaning: str) -> Parameter[CoverageRule]:
+    schema: Schema = {"type": "string", "enum": list(COVERAGE_RULES)}
+    return Parameter(name, _parse_rule, meaning, schema)
+
 
 REGION: Final = Parameter(
     "region",
@@ -272,13 +291,47 @@ AS_OF: Final = Parameter(
     "as_of",
     _day,
     "count what happened up to this day (office time); without it, today",
-    {"type": "string", "format": "date"},
+    _DATE,
 )
 KNOWN_AT: Final = Parameter(
     "known_at",
     _known_at,
     "by what was known at the end of this day (office time); without it, today",
-    {"type": "string", "format": "date"},
+    _DATE,
+)
+FROM: Final = Parameter(
+    "from", _day, "the first point (office time); without it, a year before the last one", _DATE
+)
+TO: Final = Parameter("to", _day, "the last point (office time); without it, today", _DATE)
+STEP: Final = Parameter(
+    "step",
+    _step,
+    "how far two points lie apart; without it, a month, and points are the ends of months",
+    {"type": "string", "enum": [str(step) for step in Step]},
+)
+KNOWN_FROM: Final = Parameter(
+    "known_from",
+    _known_at,
+    "the former report: by what was known at the end of this day (office time)",
+    _DATE,
+    is_required=True,
+)
+KNOWN_TO: Final = Parameter(
+    "known_to",
+    _known_at,
+    "the later report: by what was known at the end of this day; without it, today",
+    _DATE,
+)
+RULE: Final = _rule("rule", f"who of the recorded counts; without it, {COVERAGE_RULE_DEFAULT}")
+RULE_FROM: Final = _rule(
+    "rule_from", f"the former report's rule; without it, {COVERAGE_RULE_DEFAULT}"
+)
+RULE_TO: Final = _rule("rule_to", f"the later report's rule; without it, {COVERAGE_RULE_DEFAULT}")
+FORMAT: Final = Parameter(
+    "format",
+    _choice(FORMATS),
+    "json or csv; without it, what Accept prefers, or json",
+    {"type": "string", "enum": list(FORMATS)},
 )
 LABEL: Final = Parameter(
     "label", _label, "only devices with this label", {"type": "string", "enum": list(LABELS)}

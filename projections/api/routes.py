@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from projections.api import answers, calls, parameters
+from projections.api import answers, calls, cohort_calls, parameters
+from projections.api.cohort_answers import CohortComparison, CohortEntries, Cohorts
+from projections.api.csv_answers import coverage_csv, series_csv
 from projections.api.office import Asked
 from projections.api.parameters import Parameter
 from projections.api.problems import Code
@@ -38,6 +40,8 @@ class Route:
     is_protected: bool = False
     """Wants the bearer token."""
     media_type: str = JSON
+    csv: Callable[[Any], bytes] | None = None
+    """Writes the handler's answer as CSV for who prefers it."""
 
     @property
     def name(self) -> str:
@@ -52,6 +56,11 @@ class Route:
 
 
 _REGIONAL: Final = (parameters.REGION, parameters.LEVEL)
+_OF_A_COHORT: Final[tuple[Code, ...]] = (
+    "cohort_unknown",
+    "version_unknown",
+    "instant_is_a_replay",
+)
 _PAGED: Final = (parameters.PLACE_CURSOR, parameters.LIMIT)
 
 
@@ -77,7 +86,46 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/v1/coverage",
         handler=calls.get_coverage,
         answer=answers.Coverage,
-        parameters=(*_REGIONAL, parameters.AS_OF, parameters.KNOWN_AT),
+        parameters=(
+            *_REGIONAL,
+            parameters.AS_OF,
+            parameters.KNOWN_AT,
+            parameters.RULE,
+            parameters.FORMAT,
+        ),
+        problems=("instant_is_a_replay",),
+        is_stated=True,
+        csv=coverage_csv,
+    ),
+    Route(
+        path="/v1/coverage/series",
+        handler=calls.get_coverage_series,
+        answer=answers.CoverageSeries,
+        parameters=(
+            parameters.REGION,
+            parameters.FROM,
+            parameters.TO,
+            parameters.STEP,
+            parameters.KNOWN_AT,
+            parameters.RULE,
+            parameters.FORMAT,
+        ),
+        problems=("instant_is_a_replay",),
+        is_stated=True,
+        csv=series_csv,
+    ),
+    Route(
+        path="/v1/coverage/changes",
+        handler=calls.get_coverage_changes,
+        answer=answers.CoverageChanges,
+        parameters=(
+            parameters.REGION,
+            parameters.AS_OF,
+            parameters.KNOWN_FROM,
+            parameters.KNOWN_TO,
+            parameters.RULE_FROM,
+            parameters.RULE_TO,
+        ),
         problems=("instant_is_a_replay",),
         is_stated=True,
     ),
@@ -136,14 +184,68 @@ ROUTES: Final[tuple[Route, ...]] = (
         is_stated=True,
         is_protected=True,
     ),
-    Route(path="/v1/cohorts", handler=calls.get_cohorts, answer=answers.Cohorts, is_stated=True),
+    Route(
+        path="/v1/cohorts",
+        handler=cohort_calls.get_cohorts,
+        answer=Cohorts,
+        parameters=(*cohort_calls.MOMENT, cohort_calls.RULE),
+        problems=("instant_is_a_replay",),
+        is_stated=True,
+    ),
     Route(
         path="/v1/cohorts/{id}",
-        handler=calls.get_cohort,
+        handler=cohort_calls.get_cohort,
         answer=Cohort,
-        parameters=(parameters.COHORT,),
-        problems=("cohort_unknown",),
+        parameters=(
+            parameters.COHORT,
+            cohort_calls.VERSION,
+            *cohort_calls.MOMENT,
+            cohort_calls.RULE,
+        ),
+        problems=_OF_A_COHORT,
         is_stated=True,
+    ),
+    Route(
+        path="/v1/cohorts/{id}/entries",
+        handler=cohort_calls.get_cohort_entries,
+        answer=CohortEntries,
+        parameters=(
+            parameters.COHORT,
+            cohort_calls.VERSION,
+            *cohort_calls.MOMENT,
+            cohort_calls.ENTRY_CURSOR,
+            parameters.LIMIT,
+        ),
+        problems=_OF_A_COHORT,
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/cohorts/{id}/comparison",
+        handler=cohort_calls.get_cohort_comparison,
+        answer=CohortComparison,
+        parameters=(
+            parameters.COHORT,
+            cohort_calls.VERSION_FROM,
+            cohort_calls.VERSION_TO,
+            *cohort_calls.MOMENT,
+        ),
+        problems=_OF_A_COHORT,
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/cohorts/{id}/snapshot",
+        handler=cohort_calls.get_cohort_snapshot,
+        answer=None,
+        parameters=(
+            parameters.COHORT,
+            cohort_calls.VERSION,
+            parameters.AS_OF,
+            cohort_calls.SNAPSHOT_KNOWN_AT,
+            cohort_calls.RULE,
+        ),
+        problems=_OF_A_COHORT,
     ),
     Route(
         path="/v1/quarantine",

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from projections.api.answers import Stated
+from projections.api.csv_answers import MEDIA_TYPE as CSV
 from projections.api.office import Asked, Office
-from projections.api.parameters import PARAMETERS_MAX, Arguments, read_arguments
+from projections.api.parameters import FORMAT, PARAMETERS_MAX, Arguments, read_arguments
 from projections.api.problems import MEDIA_TYPE, ProblemError
 from projections.api.routes import JSON, Route
 
@@ -86,6 +87,8 @@ class Endpoint:
                 body=body,
             )
         )
+        if route.csv is not None and _prefers_csv(request, arguments):
+            return Response(route.csv(answer), media_type=CSV, headers=SECURITY_HEADERS)
         return Response(_encoded(answer), media_type=route.media_type, headers=SECURITY_HEADERS)
 
 
@@ -125,6 +128,17 @@ def _arguments(route: Route, request: Request) -> Arguments:
             "invalid_parameter", f"{len(query)} parameters; wanted {PARAMETERS_MAX} at most"
         )
     return read_arguments(route.parameters, query=query, path=request.path_params)
+
+
+def _prefers_csv(request: Request, arguments: Arguments) -> bool:
+    if (wanted := arguments.get(FORMAT)) is not None:
+        return wanted == "csv"
+    # Of the types that we write, the first one that is named.
+    named = [
+        entry.partition(";")[0].strip().lower()
+        for entry in request.headers.get("accept", "").split(",")
+    ]
+    return next((entry for entry in named if entry in {JSON, CSV}), JSON) == CSV
 
 
 def _require_token(request: Request, token: str) -> None:

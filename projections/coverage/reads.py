@@ -1,23 +1,39 @@
 """Coverage by region: wajib KTP, recorded, unrecorded, percent, as of D as known at K.
 
 Nothing is clamped and nothing is dropped: more recorded than wajib gives a negative `unrecorded`,
-and a region that only recordings name is a row of its own, with its reason.
+a code that only recordings name is a row of its own, and remarks say why a figure is as it is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
+from projections.coverage.remarks import Remark, Remarks
+from projections.coverage.sums import (
+    EXCLUDED,
+    People,
+    Points,
+    counted_regions,
+    sum_duplicates,
+    sum_people,
+)
 from projections.reading import Connection
-from projections.reference.reads import Denominators, DenominatorVersion, denominators, names
+from projections.reference.reads import (
+    DenominatorVersion,
+    Publications,
+    TreeVersion,
+    codes_of,
+    publications,
+    wajib_by_desa,
+)
+from projections.reference.recoding import Recoding
 from projections.regions import Level, Region
-from rekam.runtime.queries import load_queries
-
-_QUERIES: Final = load_queries("projections.coverage", "queries_read.sql")
+from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 
 Reason = Literal["no_denominator", "not_in_denominator"]
 """Why there is no percent: nobody has published a denominator that is valid then; or the valid one
@@ -29,14 +45,16 @@ class CoverageTotals(msgspec.Struct, frozen=True, kw_only=True):
 
     wajib: int | None
     recorded: int
-    """People with a recording dated on `as_of` or before."""
+    """People with a recording dated on `as_of` or before, as far as the rule counts them."""
     unrecorded: int | None
     """May be negative."""
     date_unknown: int
     """People recorded on a day that nobody can know; they are not in `recorded`."""
     percent: Decimal | None
-    """Two decimals, half up, from whole numbers."""
+    """Two decimals, half up, from whole numbers; may be above 100."""
     reason: Reason | None
+    remarks: list[Remark]
+    """What explains the figures; none when there is nothing strange."""
 
 
 class CoverageRow(CoverageTotals, frozen=True, kw_only=True):
@@ -53,77 +71,239 @@ class Coverage:
 
     denominators: tuple[DenominatorVersion, ...]
     """One a regency."""
+    trees: tuple[TreeVersion, ...]
+    """One a regency."""
     rows: tuple[CoverageRow, ...]
     totals: CoverageTotals
 
 
+@dataclass(slots=True)
+class Tally:
+    """What is counted of one region, before it is shown."""
+
+    is_based: bool = True
+    wajib: int = 0
+    recorded: int = 0
+    date_unknown: int = 0
+    remarks: Remarks = field(default_factory=Remarks)
+
+    def add(self, other: "Tally") -> None:
+        """Add a part; without a denominator in a part there is none of the whole."""
+        self.is_based = self.is_based and other.is_based
+        self.wajib += other.wajib
+        self.recorded += other.recorded
+        self.date_unknown += other.date_unknown
+        self.remarks.add(other.remarks)
+
+    def shown(self) -> CoverageTotals:
+        """Return the figures."""
+        wajib = self.wajib if self.is_based else None
+        percent, reason = percent_of(self.recorded, wajib)
+        return CoverageTotals(
+            wajib=wajib,
+            recorded=self.recorded,
+            unrecorded=None if wajib is None else wajib - self.recorded,
+            date_unknown=self.date_unknown,
+            percent=percent,
+            reason=reason,
+            remarks=self._remarks(wajib),
+        )
+
+    def _remarks(self, wajib: int | None) -> list[Remark]:
+        if not self.remarks.people and (wajib is None or self.recorded <= wajib):
+            return []
+        remarks = Remarks()
+        remarks.add(self.remarks)
+        desa_beyond = remarks.regions.pop("more_recorded_than_wajib", set())
+        remarks.people.pop("more_recorded_than_wajib", None)
+        if wajib is not None and self.recorded > wajib:
+            remarks.note(
+                "more_recorded_than_wajib", people=self.recorded - wajib, regions=desa_beyond
+            )
+        return remarks.told()
+
+
 async def coverage(
-    connection: Connection, *, region: Region, level: Level, as_of: date, known_at: date
+    connection: Connection,
+    *,
+    region: Region,
+    level: Level,
+    as_of: date,
+    known_at: date,
+    rule: CoverageRule = COVERAGE_RULE_DEFAULT,
 ) -> Coverage:
     """Return the coverage of a region's parts at `level`, which is regency or below.
 
     A row for every part that the tree, the denominator or a recording names. `as_of` is DAY_MAX
     or before. The answer is of one state only inside one snapshot.
     """
-    bases = await denominators(
-        connection, region=region, level=level, as_of=as_of, known_at=known_at
+    published = await publications(connection, region=region, until=as_of, known_at=known_at)
+    bases, trees = published.denominators_at(as_of), published.trees_at(as_of)
+    ground = Ground(
+        region,
+        published.recoding,
+        frozenset(bases),
+        frozenset(trees),
+        wajib=recoded_wajib(
+            await wajib_by_desa(connection, bases.values(), known_at=known_at),
+            published.recoding,
+            region,
+        ),
+        names={
+            code: name
+            for code, name in (
+                await codes_of(connection, trees.values(), known_at=known_at)
+            ).items()
+            if region.holds(code)
+        },
     )
-    named = await names(connection, region=region, level=level, as_of=as_of, known_at=known_at)
-    counts = {
-        row["region"]: (row["recorded"], row["date_unknown"])
-        for row in await connection.fetch(
-            _QUERIES["sum_coverage"], *region.desa_range, known_at, as_of, level.code_length
-        )
-    }
-    # What sums to nothing was taken back: it is not a trace of a person.
-    recorded = {code for code, people in counts.items() if any(people)}
-    rows = tuple(
-        _row(code, name=named.get(code), bases=bases, counts=counts.get(code, (0, 0)))
-        for code in sorted({*named, *bases.wajib, *recorded})
+    tallies = ground.tallies(
+        await counted_people(
+            connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
+        ),
+        level,
     )
+    whole = Tally(is_based=bool(tallies) or any(_is_publisher(region, one) for one in bases))
+    for tally in tallies.values():
+        whole.add(tally)
     return Coverage(
-        tuple(bases.versions[regency] for regency in sorted(bases.versions)),
-        rows,
-        totals(rows, is_based=bool(bases.versions)),
+        tuple(bases[regency] for regency in sorted(bases) if _is_publisher(region, regency)),
+        tuple(trees[regency] for regency in sorted(trees) if _is_publisher(region, regency)),
+        tuple(
+            CoverageRow(
+                region=code,
+                name=ground.names.get(code),
+                **msgspec.structs.asdict(tallies[code].shown()),
+            )
+            for code in sorted(tallies)
+        ),
+        whole.shown(),
     )
 
 
-def _row(
-    code: str, *, name: str | None, bases: Denominators, counts: tuple[int, int]
-) -> CoverageRow:
-    is_based = code[: Level.REGENCY.code_length] in bases.versions
-    wajib = bases.wajib.get(code, 0) if is_based else None
-    recorded, date_unknown = counts
-    percent, reason = percent_of(recorded, wajib)
-    return CoverageRow(
-        region=code,
-        name=name,
-        wajib=wajib,
-        recorded=recorded,
-        unrecorded=None if wajib is None else wajib - recorded,
-        date_unknown=date_unknown,
-        percent=percent,
-        reason=reason,
-    )
+def _is_publisher(region: Region, regency: str) -> bool:
+    return region.publishers.holds(regency)
 
 
-def totals(rows: Sequence[CoverageTotals], *, is_based: bool) -> CoverageTotals:
-    """Return the sum of rows; without a wajib when one of them has none.
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """People under one code that was in use, as far as the rule counts them."""
 
-    `is_based`: whether anybody has published a denominator, which decides when there is no row.
+    recorded: int
+    date_unknown: int
+    excluded: int
+    """Whom the rule leaves out, of both."""
+
+
+async def counted_people(
+    connection: Connection,
+    published: Publications,
+    *,
+    region: Region,
+    as_of: date,
+    known_at: date,
+    rule: CoverageRule,
+) -> dict[str, Counted]:
+    """Return the people who may count in a region by the desa code that they were recorded under.
+
+    Codes whose sums are nothing were taken back: they are no trace of a person.
     """
-    known = [row.wajib for row in rows if row.wajib is not None]
-    wajib = sum(known) if len(known) == len(rows) and (rows or is_based) else None
-    recorded = sum(row.recorded for row in rows)
-    percent, reason = percent_of(recorded, wajib)
-    return CoverageTotals(
-        wajib=wajib,
-        recorded=recorded,
-        unrecorded=None if wajib is None else wajib - recorded,
-        date_unknown=sum(row.date_unknown for row in rows),
-        percent=percent,
-        reason=reason,
-    )
+    regions = counted_regions(region, published.recoding)
+    points = Points.of([as_of])
+    people = await sum_people(connection, regions, points, known_at=known_at)
+    left_out: dict[str, People] = {}
+    if rule == EXCLUDED:
+        left_out = await sum_duplicates(connection, regions, points, known_at=known_at)
+    nobody = People()
+    found: dict[str, Counted] = {}
+    for code in people.keys() | left_out.keys():
+        of_code, excluded = people.get(code, nobody), left_out.get(code, nobody)
+        counted = Counted(
+            of_code.recorded - excluded.recorded,
+            of_code.date_unknown - excluded.date_unknown,
+            excluded.recorded + excluded.date_unknown,
+        )
+        if counted != Counted(0, 0, 0):
+            found[code] = counted
+    return found
+
+
+def recoded_wajib(wajib: Mapping[str, int], recoding: Recoding, region: Region) -> dict[str, int]:
+    """Return the wajib of a region's desa under the codes that they have by then."""
+    found: dict[str, int] = defaultdict(int)
+    for desa, count in wajib.items():
+        current = recoding.current(desa)
+        if region.holds(current):
+            found[current] += count
+    return dict(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What people are counted against: the tree, its re-codings, and the denominator."""
+
+    region: Region
+    recoding: Recoding
+    based: frozenset[str]
+    """Regencies with a denominator."""
+    planted: frozenset[str]
+    """Regencies with a tree."""
+    wajib: Mapping[str, int]
+    """By desa."""
+    names: Mapping[str, str]
+    """By code, of all levels."""
+
+    def tallies(self, people: Mapping[str, Counted], level: Level) -> dict[str, Tally]:
+        """Return what is counted of each part that anything names, with its remarks."""
+        by_desa: dict[str, Tally] = {}
+        for desa, wajib in self.wajib.items():
+            by_desa[desa] = self._empty(desa)
+            by_desa[desa].wajib = wajib
+        for code, counted in people.items():
+            current = self.recoding.current(code)
+            if self.region.holds(current):
+                if current not in by_desa:
+                    by_desa[current] = self._empty(current)
+                self._count(by_desa[current], counted, code=code, current=current)
+        length = level.code_length
+        tallies = {code: self._empty(code) for code in self.names if len(code) == length}
+        for desa, tally in by_desa.items():
+            self._explain(desa, tally)
+            part = desa[:length]
+            if part not in tallies:
+                tallies[part] = self._empty(part)
+            tallies[part].add(tally)
+        return tallies
+
+    def _empty(self, code: str) -> Tally:
+        regency = code[: Level.REGENCY.code_length]
+        tally = Tally(is_based=regency in self.based)
+        if not tally.is_based:
+            tally.remarks.note("no_denominator")
+        if regency not in self.planted:
+            tally.remarks.note("no_tree")
+        return tally
+
+    @staticmethod
+    def _count(tally: Tally, counted: Counted, *, code: str, current: str) -> None:
+        tally.recorded += counted.recorded
+        tally.date_unknown += counted.date_unknown
+        people = counted.recorded + counted.date_unknown
+        if people and current != code:
+            tally.remarks.note("recoded", people=people, regions=[code])
+        if counted.excluded:
+            tally.remarks.note("duplicates_excluded", people=counted.excluded)
+
+    def _explain(self, desa: str, tally: Tally) -> None:
+        people = tally.recorded + tally.date_unknown
+        if tally.is_based and people and not tally.wajib:
+            tally.remarks.note("not_in_denominator", people=people, regions=[desa])
+        if tally.is_based and tally.recorded > tally.wajib:
+            tally.remarks.note(
+                "more_recorded_than_wajib", people=tally.recorded - tally.wajib, regions=[desa]
+            )
+        if people and desa not in self.names and desa[:5] in self.planted:
+            tally.remarks.note("not_in_tree", people=people, regions=[desa])
 
 
 def percent_of(recorded: int, wajib: int | None) -> tuple[Decimal | None, Reason | None]:

@@ -30,13 +30,18 @@ class Contender(Protocol):
         ...
 
 
+def rank(segment: Contender) -> tuple[int, bytes]:
+    """Return what decides between segments that hold one seq: the smallest wins."""
+    return (segment.append_ms, segment.hash)
+
+
 def lost_ranges(contenders: Iterable[Contender]) -> dict[bytes, RangeSet]:
     """Return, by segment hash, the seqs that each one loses to another segment.
 
     The winner of a seq is the segment with the earliest append time, then the smallest hash.
     Give all segments that overlap each other; those without overlap lose nothing.
     """
-    ranked = sorted(contenders, key=lambda segment: (segment.append_ms, segment.hash))
+    ranked = sorted(contenders, key=rank)
     taken = RangeSet.of()
     lost: dict[bytes, RangeSet] = {}
     for segment in ranked:

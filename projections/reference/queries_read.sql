@@ -1,54 +1,77 @@
 -- What offices have published, as of a day and as known at a day. Every regency publishes its own
 -- versions; one that was published again takes its former cells back, so they sum to nothing.
 
--- name: sum_denominators
--- Wajib by region, from each regency's latest version valid at $2 as known at $1. Regencies have
--- desa between $3 and $4; regions, with codes of $7 characters, have desa between $5 and $6.
--- A version that has nobody in these regions is a row without a region.
-WITH known AS MATERIALIZED (
-    SELECT left(desa, 5) AS regency, version, basis, valid_from, desa, sum(wajib)::bigint AS wajib
-    FROM denominator_cell
-    WHERE known_on <= $1 AND valid_from <= $2 AND desa BETWEEN $3 AND $4
-    GROUP BY version, basis, valid_from, desa
-    HAVING sum(wajib) <> 0
-), chosen AS (
-    SELECT DISTINCT ON (regency) regency, version, basis, valid_from
-    FROM known
-    ORDER BY regency, valid_from DESC, version COLLATE "C" DESC, basis COLLATE "C" DESC
-)
-SELECT
-    chosen.regency, chosen.version, chosen.basis, chosen.valid_from,
-    left(known.desa, $7) AS region,
-    coalesce(sum(known.wajib), 0)::bigint AS wajib
-FROM chosen
-LEFT JOIN known
-    ON (known.regency, known.version, known.basis, known.valid_from)
-        = (chosen.regency, chosen.version, chosen.basis, chosen.valid_from)
-    AND known.desa BETWEEN $5 AND $6
-GROUP BY chosen.regency, chosen.version, chosen.basis, chosen.valid_from, left(known.desa, $7)
-ORDER BY chosen.regency, region;
+-- name: list_publications
+-- Trees and denominators valid at $1 as known at $2, of the regencies $3; the oldest first.
+SELECT kind, regency, valid_from, version, basis
+FROM publication_cell
+WHERE kind IN ('tree', 'denominator') AND regency = ANY ($3::text[])
+    AND valid_from <= $1 AND known_on <= $2
+GROUP BY kind, regency, valid_from, version, basis
+HAVING sum(entries) > 0
+ORDER BY kind, regency, valid_from, version COLLATE "C", basis COLLATE "C";
 
--- name: list_names
--- Codes of $5 characters with their names, from each regency's latest tree valid at $2 as known at
--- $1; regencies have codes between $3 and $4.
-WITH known AS MATERIALIZED (
-    SELECT left(code, 5) AS regency, version, valid_from, code, name
-    FROM region_cell
-    WHERE known_on <= $1 AND valid_from <= $2
-        AND length(code) >= 5 AND left(code, 5) BETWEEN $3 AND $4
-    GROUP BY version, valid_from, code, name
-    HAVING sum(is_listed) > 0
-), chosen AS (
-    SELECT DISTINCT ON (regency) regency, version, valid_from
-    FROM known
-    ORDER BY regency, valid_from DESC, version COLLATE "C" DESC
+-- name: list_regencies
+-- Regencies with codes between $1 and $2 that have published anything, one probe of the index each.
+WITH RECURSIVE found AS (
+    SELECT min(regency) AS regency FROM publication_cell
+    WHERE kind = 'tree' AND regency BETWEEN $1 AND $2
+    UNION ALL
+    SELECT (
+        SELECT min(regency) FROM publication_cell
+        WHERE kind = 'tree' AND regency > found.regency AND regency <= $2
+    )
+    FROM found WHERE found.regency IS NOT NULL
+), based AS (
+    SELECT min(regency) AS regency FROM publication_cell
+    WHERE kind = 'denominator' AND regency BETWEEN $1 AND $2
+    UNION ALL
+    SELECT (
+        SELECT min(regency) FROM publication_cell
+        WHERE kind = 'denominator' AND regency > based.regency AND regency <= $2
+    )
+    FROM based WHERE based.regency IS NOT NULL
 )
-SELECT known.code, min(known.name COLLATE "C") AS name
-FROM known
-JOIN chosen USING (regency, version, valid_from)
-WHERE length(known.code) = $5
-GROUP BY known.code
-ORDER BY known.code;
+SELECT regency FROM found WHERE regency IS NOT NULL
+UNION
+SELECT regency FROM based WHERE regency IS NOT NULL;
+
+-- name: list_recodes
+-- What trees valid at $1 as known at $2 re-code, the oldest tree first.
+SELECT valid_from, version, old_code, new_code
+FROM recode_cell
+WHERE valid_from <= $1 AND known_on <= $2
+GROUP BY valid_from, version, old_code, new_code
+HAVING sum(is_mapped) > 0
+ORDER BY valid_from, version COLLATE "C", old_code, new_code;
+
+-- name: sum_denominators
+-- Wajib by desa, as known at $1, from one version a regency: regency, version, basis, first day.
+SELECT cell.desa, sum(cell.wajib)::bigint AS wajib
+FROM unnest($2::text[], $3::text[], $4::text[], $5::date[])
+    AS chosen (regency, version, basis, valid_from)
+JOIN denominator_cell AS cell
+    ON (cell.version, cell.basis, cell.valid_from)
+        = (chosen.version, chosen.basis, chosen.valid_from)
+    AND left(cell.desa, 5) = chosen.regency
+WHERE cell.known_on <= $1
+GROUP BY cell.desa
+HAVING sum(cell.wajib) <> 0;
+
+-- name: list_codes
+-- Codes with their names, as known at $1, from one tree a regency: regency, version, first day.
+SELECT named.code, min(named.name COLLATE "C") AS name
+FROM (
+    SELECT cell.code, cell.name
+    FROM unnest($2::text[], $3::text[], $4::date[]) AS chosen (regency, version, valid_from)
+    JOIN region_cell AS cell
+        ON (cell.version, cell.valid_from) = (chosen.version, chosen.valid_from)
+        AND left(cell.code, 5) = chosen.regency
+    WHERE cell.known_on <= $1
+    GROUP BY cell.code, cell.name
+    HAVING sum(cell.is_listed) > 0
+) AS named
+GROUP BY named.code;
 
 -- name: list_references
 -- Published versions with keys from $1 up to, and without, $2.

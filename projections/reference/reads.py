@@ -1,14 +1,18 @@
-"""Reads of what offices publish: denominators, names of regions, heads of cohort lists."""
+"""Reads of what offices publish: trees, re-codings, denominators, heads of cohort lists."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
+from itertools import groupby
+from typing import Final, TypeVar
 
 import msgspec
 
 from projections.facts import counted
 from projections.reading import Connection
+from projections.reference.contributions import DENOMINATOR, TREE
 from projections.reference.facts import CohortHead, decode_facts, reference_key
+from projections.reference.recoding import Recode, Recoding
 from projections.regions import Level, Region
 from rekam.runtime.queries import load_queries
 
@@ -24,41 +28,134 @@ class DenominatorVersion(msgspec.Struct, frozen=True, kw_only=True):
     valid_from: date
 
 
+class TreeVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """By which published tree a regency's places are told apart and named."""
+
+    regency: str
+    version: str
+    valid_from: date
+
+
 @dataclass(frozen=True, slots=True)
-class Denominators:
-    """Wajib KTP of the regions asked for, and whence it comes."""
+class Publications:
+    """What is known of a region's trees and denominators, each regency's oldest first."""
 
-    versions: dict[str, DenominatorVersion]
-    """By regency; one that has published nothing valid by then is absent."""
-    wajib: dict[str, int]
-    """By region; one that its regency's version does not name is absent."""
+    known_at: date
+    trees: Mapping[str, Sequence[TreeVersion]] = field(default_factory=dict)
+    """By regency."""
+    denominators: Mapping[str, Sequence[DenominatorVersion]] = field(default_factory=dict)
+    """By regency."""
+    recoding: Recoding = field(default_factory=Recoding)
+
+    def trees_at(self, as_of: date) -> dict[str, TreeVersion]:
+        """Return each regency's latest tree valid at a day; one without any is absent."""
+        return {
+            regency: latest
+            for regency, versions in self.trees.items()
+            if (latest := _latest(versions, as_of)) is not None
+        }
+
+    def denominators_at(self, as_of: date) -> dict[str, DenominatorVersion]:
+        """Return each regency's latest denominator valid at a day; one without any is absent."""
+        return {
+            regency: latest
+            for regency, versions in self.denominators.items()
+            if (latest := _latest(versions, as_of)) is not None
+        }
 
 
-async def denominators(
-    connection: Connection, *, region: Region, level: Level, as_of: date, known_at: date
-) -> Denominators:
-    """Return each regency's latest version valid at `as_of`, as known at `known_at`, by region."""
-    publishers = region.publishers
+VersionT = TypeVar("VersionT", TreeVersion, DenominatorVersion)
+
+
+def _latest(versions: Sequence[VersionT], as_of: date) -> VersionT | None:
+    return next((one for one in reversed(versions) if one.valid_from <= as_of), None)
+
+
+async def publications(
+    connection: Connection, *, region: Region, until: date, known_at: date
+) -> Publications:
+    """Return what bears on a region on any day up to `until`, as known at `known_at`.
+
+    Of the regencies that publish for the region, and of those whose people have come to it.
+    """
+    recoding = (await _recodings(connection, until=until, known_at=known_at)).about(region)
+    publishers = {one.publishers for one in (region, *recoding.sources(region))}
+    regencies = {
+        new[: Level.REGENCY.code_length] for step in recoding.steps for new in step.codes.values()
+    }
+    for publisher in publishers:
+        if publisher.level is Level.REGENCY:
+            regencies.add(publisher.code)
+        else:
+            low, high = (code[: Level.REGENCY.code_length] for code in publisher.desa_range)
+            rows = await connection.fetch(_QUERIES["list_regencies"], low, high)
+            regencies |= {row["regency"] for row in rows}
+    trees: dict[str, list[TreeVersion]] = {}
+    bases: dict[str, list[DenominatorVersion]] = {}
+    for row in await connection.fetch(
+        _QUERIES["list_publications"], until, known_at, sorted(regencies)
+    ):
+        regency, version, valid_from = row["regency"], row["version"], row["valid_from"]
+        if row["kind"] == TREE:
+            trees.setdefault(regency, []).append(
+                TreeVersion(regency=regency, version=version, valid_from=valid_from)
+            )
+        elif row["kind"] == DENOMINATOR:
+            bases.setdefault(regency, []).append(
+                DenominatorVersion(
+                    regency=regency, version=version, basis=row["basis"], valid_from=valid_from
+                )
+            )
+
+    def is_replaced(step: Recode, new: str) -> bool:
+        # Of the trees of one regency with the same first day, the last version stands.
+        of_place = trees.get(new[: Level.REGENCY.code_length], [])
+        return any(
+            tree.valid_from == step.valid_from and tree.version > step.version for tree in of_place
+        )
+
+    return Publications(known_at, trees, bases, recoding.without(is_replaced))
+
+
+async def _recodings(connection: Connection, *, until: date, known_at: date) -> Recoding:
+    rows = await connection.fetch(_QUERIES["list_recodes"], until, known_at)
+    return Recoding(
+        tuple(
+            Recode(*tree, {row["old_code"]: row["new_code"] for row in of_tree})
+            for tree, of_tree in groupby(rows, key=lambda row: (row["valid_from"], row["version"]))
+        )
+    )
+
+
+async def wajib_by_desa(
+    connection: Connection, versions: Iterable[DenominatorVersion], *, known_at: date
+) -> dict[str, int]:
+    """Return wajib KTP by desa, under the codes that the versions use; nobody is no entry."""
+    chosen = list(versions)
     rows = await connection.fetch(
         _QUERIES["sum_denominators"],
         known_at,
-        as_of,
-        *publishers.desa_range,
-        *region.desa_range,
-        level.code_length,
+        [one.regency for one in chosen],
+        [one.version for one in chosen],
+        [one.basis for one in chosen],
+        [one.valid_from for one in chosen],
     )
-    return Denominators(
-        versions={
-            row["regency"]: DenominatorVersion(
-                regency=row["regency"],
-                version=row["version"],
-                basis=row["basis"],
-                valid_from=row["valid_from"],
-            )
-            for row in rows
-        },
-        wajib={row["region"]: row["wajib"] for row in rows if row["region"] is not None},
+    return {row["desa"]: row["wajib"] for row in rows}
+
+
+async def codes_of(
+    connection: Connection, versions: Iterable[TreeVersion], *, known_at: date
+) -> dict[str, str]:
+    """Return the name of every region of these trees, of all levels, by code."""
+    chosen = list(versions)
+    rows = await connection.fetch(
+        _QUERIES["list_codes"],
+        known_at,
+        [one.regency for one in chosen],
+        [one.version for one in chosen],
+        [one.valid_from for one in chosen],
     )
+    return {row["code"]: row["name"] for row in rows}
 
 
 async def names(
@@ -68,11 +165,13 @@ async def names(
 
     Names come from each regency's latest tree valid at `as_of`, as known at `known_at`.
     """
-    low, high = (code[: Level.REGENCY.code_length] for code in region.publishers.desa_range)
-    rows = await connection.fetch(
-        _QUERIES["list_names"], known_at, as_of, low, high, level.code_length
-    )
-    return {row["code"]: row["name"] for row in rows if region.holds(row["code"])}
+    published = await publications(connection, region=region, until=as_of, known_at=known_at)
+    named = await codes_of(connection, published.trees_at(as_of).values(), known_at=known_at)
+    return {
+        code: name
+        for code, name in named.items()
+        if len(code) == level.code_length and region.holds(code)
+    }
 
 
 async def cohort_heads(connection: Connection) -> dict[str, CohortHead]:

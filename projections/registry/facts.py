@@ -75,7 +75,7 @@ class Route(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
 
 
 class Anchor(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
-    """Last word on the clock of one boot session."""
+    """A word on the clock of one boot session; the latest by (epoch, seq) stands."""
 
     boot: str
     offset_ms: int
@@ -132,9 +132,9 @@ def latest_wins_slot(data: ProducerData) -> tuple[str, ...] | None:
             return ("route",)
         case Fault():
             return ("fault", data.component, data.fault)
-        case Anchor():
-            return ("anchor", data.boot)
         case _:
+            # Anchors too: what a clock was thought to be is part of what was known then. There is
+            # one when a session is first heard, and one whenever its clock is found to be moved.
             return None
 
 

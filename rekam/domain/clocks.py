@@ -4,12 +4,17 @@ Four clocks are kept apart: a producer's wall clock, its monotonic clock (with i
 the time of sealing, and the broker's append time. Only the last one is trusted.
 """
 
+from collections.abc import Callable
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
 AHEAD_MS_MAX: Final = 24 * 3600 * 1000
 """How far an event may lie after its append time, and still be believed."""
+
+APPEND_DAYS_MAX: Final = 4096
+"""How many append times are remembered with their days."""
 
 _CALENDAR_MS_MIN: Final = -62_135_510_400_000  # 0001-01-02
 _CALENDAR_MS_MAX: Final = 253_402_128_000_000  # 9999-12-30
@@ -21,6 +26,8 @@ class OfficeZone:
     def __init__(self, name: str) -> None:
         self.name = name
         self._zone = ZoneInfo(name)
+        self.append_day: Callable[[int], date] = lru_cache(APPEND_DAYS_MAX)(self.day)
+        """`day` for append times, remembered: all events of a segment share one."""
 
     def day(self, ms: int) -> date:
         """Return the office's day of a moment (ms since 1970, UTC).

@@ -7,6 +7,8 @@
     api_token         the bearer token of people lookup
     receipt_key       *.pem, the private Ed25519 key that signs receipts; `receipt.pub` beside it is
                       the public half, which devices must trust before they delete anything
+    snapshot_key      *.pem, the private Ed25519 key that signs snapshots of lists; `snapshot.pub`
+                      beside it is the public half, for whoever checks them
 
 Secrets serve only while their owner alone can read them. Keep copies elsewhere: without its reader
 key a segment can never be opened again, and without the person key nobody is found by NIK.
@@ -107,6 +109,22 @@ def load_receipt_public(settings: Settings) -> VerifyKey:
     return _parsed(path, "receipt_key", VerifyKey.from_text, _text(path, "receipt_key"))
 
 
+def load_snapshot_key(settings: Settings) -> SigningKey:
+    """Return the key that signs snapshots of lists. Raises Misconfigured when it cannot serve."""
+    return _signing_key(settings.snapshot_key, "snapshot_key")
+
+
+def snapshot_public_path(settings: Settings) -> Path:
+    """Return where the public half of the snapshot key lies."""
+    return settings.snapshot_key.parent / "snapshot.pub"
+
+
+def load_snapshot_public(settings: Settings) -> VerifyKey:
+    """Return the key by which this office's snapshots are checked. Raises Misconfigured."""
+    path = snapshot_public_path(settings)
+    return _parsed(path, "snapshot_key", VerifyKey.from_text, _text(path, "snapshot_key"))
+
+
 def make_missing_keys(settings: Settings) -> None:
     """Make the office's keys that are not there yet; durable when this returns.
 
@@ -136,6 +154,12 @@ def make_missing_keys(settings: Settings) -> None:
         settings.receipt_key,
         receipt_public_path(settings),
         others="every device",
+    )
+    _make_missing_pair(
+        "snapshot_key",
+        settings.snapshot_key,
+        snapshot_public_path(settings),
+        others="whoever checks snapshots",
     )
     for path, secret in (
         (settings.person_key, secrets.token_hex(PERSON_KEY_BYTES)),
@@ -175,6 +199,8 @@ def check_keys(settings: Settings) -> None:
         (settings.api_token, load_api_token),
         (settings.receipt_key, load_receipt_key),
         (receipt_public_path(settings), load_receipt_public),
+        (settings.snapshot_key, load_snapshot_key),
+        (snapshot_public_path(settings), load_snapshot_public),
     ):
         try:
             if path.exists():

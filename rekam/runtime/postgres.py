@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -37,8 +37,9 @@ async def open_pool(
     connections_max: int = POOL_CONNECTIONS_MAX,
     command_seconds_max: float = COMMAND_SECONDS_MAX,
     application_name: str = "rekam",
+    settings: Mapping[str, str] | None = None,
 ) -> Any:
-    """Return an open `asyncpg.Pool`; the caller closes it.
+    """Return an open `asyncpg.Pool`; the caller closes it. `settings` are of its sessions.
 
     Opens one connection at once, the others when needed. Raises Unavailable when none can be had.
     """
@@ -51,7 +52,11 @@ async def open_pool(
             command_timeout=command_seconds_max,
             max_inactive_connection_lifetime=IDLE_SECONDS_MAX,
             statement_cache_size=STATEMENTS_CACHED_MAX,
-            server_settings={"application_name": application_name, "timezone": "UTC"},
+            server_settings={
+                "application_name": application_name,
+                "timezone": "UTC",
+                **(settings or {}),
+            },
         )
     except (*_NOT_READY, asyncpg.PostgresError) as error:
         raise _unavailable(error) from error

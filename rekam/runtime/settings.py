@@ -40,6 +40,7 @@ class Settings:
     person_key: Path
     api_token: Path
     receipt_key: Path
+    snapshot_key: Path
     kafka: str | None = None
     postgres: str | None = None
     pg_bin: Path | None = None
@@ -67,6 +68,7 @@ class Settings:
             person_key=reading.value("person_key", _path, keys / "person.key"),
             api_token=reading.value("api_token", _path, keys / "api.token"),
             receipt_key=reading.value("receipt_key", _path, keys / "receipt.pem"),
+            snapshot_key=reading.value("snapshot_key", _path, keys / "snapshot.pem"),
             kafka=reading.optional("kafka", _bootstrap),
             postgres=reading.optional("postgres", _dsn),
             pg_bin=reading.optional("pg_bin", _postgres_bin),
@@ -113,6 +115,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
             "person_key",
             "api_token",
             "receipt_key",
+            "snapshot_key",
         )
     },
     # The name that other PostgreSQL tools already use.

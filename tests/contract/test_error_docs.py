@@ -23,6 +23,7 @@ REASON_PLACE: Final = {
     "Waiting": 2,
     "Refused": 2,
     "ReceiptRejected": 0,
+    "SnapshotRejected": 0,
 }
 """Which argument of these calls is a reason code."""
 

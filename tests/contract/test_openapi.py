@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from projections.api import calls, routes
+from projections.api import calls, cohort_calls, routes
 from projections.api.answers import State
 from projections.api.openapi import describe, document
 from projections.api.problems import CATALOGUE
@@ -16,6 +16,8 @@ from projections.api.routes import ROUTES, Route
 DOCUMENT = describe()
 PROMISED = {
     ("GET", "/v1/coverage"),
+    ("GET", "/v1/coverage/series"),
+    ("GET", "/v1/coverage/changes"),
     ("GET", "/v1/devices"),
     ("GET", "/v1/devices/{id}"),
     ("GET", "/v1/devices/{id}/ledger"),
@@ -24,6 +26,9 @@ PROMISED = {
     ("GET", "/v1/verification"),
     ("GET", "/v1/cohorts"),
     ("GET", "/v1/cohorts/{id}"),
+    ("GET", "/v1/cohorts/{id}/entries"),
+    ("GET", "/v1/cohorts/{id}/comparison"),
+    ("GET", "/v1/cohorts/{id}/snapshot"),
     ("GET", "/v1/quarantine"),
     ("GET", "/v1/held"),
     ("GET", "/healthz"),
@@ -36,6 +41,9 @@ STAYING_FIELDS = {
     "CoverageRow": {
         *("region", "name", "wajib", "recorded", "unrecorded", "date_unknown", "percent"),
     },
+    "CoveragePoint": {"date", "recorded", "wajib", "percent"},
+    "CoverageChanges": {"delta", "causes"},
+    "CoverageChange": {"cause", "count", "producers"},
     "Device": {
         *("id", "kind", "place", "label", "contact", "condition", "progress", "last_contact_at"),
         *("oldest_unsent_at", "queue_events", "gap_events", "route", "components", "tickets"),
@@ -93,7 +101,12 @@ def test_a_percent_is_a_number() -> None:
 
 def test_only_calls_about_people_want_the_token() -> None:
     protected = {route.path for route in ROUTES if route.is_protected}
-    assert protected == {"/v1/people/lookup", "/v1/people/{token}"}
+    assert protected == {
+        "/v1/people/lookup",
+        "/v1/people/{token}",
+        "/v1/cohorts/{id}/entries",
+        "/v1/cohorts/{id}/comparison",
+    }
 
 
 def test_every_problem_has_a_status_for_its_caller() -> None:
@@ -103,7 +116,7 @@ def test_every_problem_has_a_status_for_its_caller() -> None:
 def test_every_handler_is_in_the_table() -> None:
     handlers = {
         value
-        for module in (calls, routes)
+        for module in (calls, cohort_calls, routes)
         for name, value in vars(module).items()
         if name.startswith(("get_", "look_up_")) and callable(value)
     }

@@ -85,9 +85,10 @@ async def test_coverage_answers_rows_and_totals_with_two_decimals(client: Client
         "date_unknown": 0,
         "percent": 20.0,
         "reason": None,
+        "remarks": [],
     }
     assert answer["denominator"]["version"] == "DKB-2-2017"
-    assert answer["rule"] == "sudah-rekam.v1"
+    assert answer["rule"] == "duplicates-count/v1"
     # As written: a number with exactly two decimals.
     assert re.findall(r'"percent":([^,}]+)', response.text) == ["23.33", "10.00", "20.00"]
 

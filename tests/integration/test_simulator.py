@@ -113,7 +113,7 @@ async def test_projections_of_the_log_say_the_truth(
         assert tables[silent] == []
     # Everything became known today, or on both sides of midnight.
     coverage: Counter[tuple[object, object]] = Counter()
-    for desa, occurred_on, _, count in tables["coverage_cell"]:
+    for desa, occurred_on, *_, count in tables["coverage_cell"]:
         coverage[desa, occurred_on] += count
     assert coverage == truth.recorded_on
     statuses: Counter[object] = Counter()
@@ -121,10 +121,10 @@ async def test_projections_of_the_log_say_the_truth(
         statuses[status] += count
     assert statuses == truth.statuses
     unresolved = truth.cohort_entries - sum(truth.buckets.values())
-    assert {bucket: count for _, bucket, count in tables["cohort_cell"]} == {
-        **truth.buckets,
-        "unresolved": unresolved,
-    }
+    buckets: Counter[object] = Counter()
+    for _, _, bucket, *_, count in tables["cohort_cell"]:
+        buckets[bucket] += count
+    assert buckets == Counter({**truth.buckets, "unresolved": unresolved})
     wajib: Counter[object] = Counter()
     for _, _, valid_from, _, desa, count in tables["denominator_cell"]:
         wajib[valid_from, desa] += count

@@ -162,14 +162,15 @@ def random_history(  # noqa: C901 - one chapter for each thing that can happen
                 reason="test",
             )
         )
-    statements.append(
+    statements += [
         events.DenominatorPublished(
             version=f"v{choose.randrange(2)}",
             basis="test",
             valid_from=date(2017, 1, 1),
             rows=tuple(events.Denominator(desa, choose.randrange(1, 9)) for desa in DESA),
-        )
-    )
+        ),
+        *_publications(choose),
+    ]
     for _ in range(segments):
         life = choose.choice(lives)
         before = (life.next_seq, life.prev)
@@ -205,6 +206,7 @@ def random_history(  # noqa: C901 - one chapter for each thing that can happen
         stranger = Life(ProducerId("stranger"), SigningKey.from_seed(bytes([99]) * 32))
         put(stranger, stranger.seal(stranger.event(captured(1, "s1"))))
     raws.append((b"garbage", 0))
+    _let_some_come_late(raws, choose)
     choose.shuffle(statements)
     while statements:
         taken, statements = statements[:2], statements[2:]
@@ -223,6 +225,42 @@ def random_history(  # noqa: C901 - one chapter for each thing that can happen
     for raw, partition in raws:
         log.append(raw, partition=partition, later_ms=choose.choice((0, 1, DAY_MS)))
     return log.records
+
+
+def _let_some_come_late(raws: list[tuple[bytes, int]], choose: random.Random) -> None:
+    """Move some segments behind later ones, as when a stick brings them."""
+    for _ in range(choose.choice((0, 0, 1, 3))):
+        early, late = sorted(choose.sample(range(len(raws)), k=2))
+        raws.insert(late, raws.pop(early))
+
+
+def _publications(choose: random.Random) -> list[events.EventData]:
+    """Return trees that re-code desa, and denominators that fall; some are published again."""
+    recoded = {DESA[1]: DESA[2], "64.08.12.2002": DESA[2], "64.08.12": "64.08.19"}
+    published: list[events.EventData] = []
+    for version in choose.choices(("t1", "t2", "t3"), k=choose.randrange(4)):
+        codes = choose.sample(DESA, k=2)
+        published.append(
+            events.TreePublished(
+                version=version,
+                valid_from=date(2017, choose.choice((1, 7, 8)), 1),
+                regions=tuple(events.Region(code, f"{version} {code}") for code in codes),
+                mapping=dict(choose.sample(sorted(recoded.items()), k=choose.randrange(3))),
+            )
+        )
+    published += [
+        events.DenominatorPublished(
+            version=version,
+            basis=choose.choice(("test", "DKB")),
+            valid_from=date(2017, choose.choice((1, 7, 8)), 1),
+            rows=tuple(
+                events.Denominator(desa, choose.randrange(6))
+                for desa in choose.sample(DESA, k=choose.randrange(1, 4))
+            ),
+        )
+        for version in choose.choices(("v0", "v1", "v2"), k=choose.randrange(3))
+    ]
+    return published
 
 
 def _random_event(life: Life, choose: random.Random) -> events.Event:
@@ -252,6 +290,24 @@ def _random_event(life: Life, choose: random.Random) -> events.Event:
                     cohort="c", entry=person, bucket=choose.choice(("a", "b")), source="test"
                 ),
                 events.CohortPublished(cohort="c", version="1", title="t", source="s", entries=4),
+            ] * 2
+            version = choose.choice((None, "1", "2"))
+            choices += [
+                events.CohortEntryListed(
+                    cohort="c",
+                    entry=person,
+                    nik=choose.choice((None, nik(person))),
+                    code=choose.choice((None, "11", "U")),
+                    version=version,
+                ),
+                events.CohortEntryResolved(
+                    cohort="c",
+                    entry=person,
+                    bucket=choose.choice(("a", "not_found")),
+                    source=choose.choice(("test", "koran")),
+                    version=version,
+                ),
+                events.CohortPublished(cohort="c", version="2", title="t", source="s", entries=3),
             ] * 2
         case _:
             recording = f"{life.producer}-{choose.randrange(6)}"

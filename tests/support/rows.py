@@ -27,7 +27,7 @@ from projections.rows import (
 )
 from projections.rules import Rules
 from projections.store import PostgresStore
-from projections.tables import COHORT_ENTRY, ENTITY_KINDS, PERSON, REFERENCE, encode_facts
+from projections.tables import COHORT_ENTRY, ENTITY_KINDS, PERSON, REFERENCE, encode_facts, roll_up
 from rekam.domain.clocks import OfficeZone
 from rekam.domain.events import Denominator, Region
 from rekam.domain.ids import Epoch, ProducerId
@@ -81,9 +81,11 @@ class Rows:
         captured = Captured(recording, desa, desa[:8], "offline")
         self.say(nik, captured, on=on, known=known, verdict=verdict)
 
-    def observed(self, nik: str, status: str, *, on: date = KNOWN_ON) -> None:
-        """Let the centre show a status of a person."""
-        self.say(nik, Observed(status, noon_ms(on), "siak"), on=on, known=on)
+    def observed(
+        self, nik: str, status: str, *, on: date = KNOWN_ON, known: date | None = None
+    ) -> None:
+        """Let the centre show a status of a person; without `known`, known on its day."""
+        self.say(nik, Observed(status, noon_ms(on), "siak"), on=on, known=known or on)
 
     def say(
         self,
@@ -99,11 +101,17 @@ class Rows:
         facts.append(self._fact(data, "recorder-1", on=on, known=known, verdict=verdict))
 
     def tree(
-        self, names: dict[str, str], *, version: str = "2017", valid: date = date(2017, 1, 1)
+        self,
+        names: dict[str, str],
+        *,
+        version: str = "2017",
+        valid: date = date(2017, 1, 1),
+        mapping: dict[str, str] | None = None,
+        known: date = date(2018, 1, 5),
     ) -> None:
         """Publish a region tree."""
         regions = tuple(Region(code, name) for code, name in names.items())
-        self._publish("tree", version, Tree(version, valid, regions, {}))
+        self._publish("tree", version, Tree(version, valid, regions, mapping or {}), known=known)
 
     def denominators(
         self,
@@ -130,6 +138,18 @@ class Rows:
             facts.append(self._fact(Listed(cohort, entry, None, None), "kpu"))
             if bucket is not None:
                 facts.append(self._fact(Resolved(cohort, entry, bucket, "KPU"), "kpu"))
+
+    def handed_over(
+        self, cohort: str, version: str, *, entries: int, source: str = "KPU", known: date
+    ) -> None:
+        """Hand over a version of a list; its entries are told one by one."""
+        head = CohortHead(cohort, version, f"List {version}", source, entries)
+        self._publish("cohort", f"{cohort}/{version}", head, known=known)
+
+    def entry(self, data: Listed | Resolved, *, known: date, on: date | None = None) -> None:
+        """Say anything of an entry of a list."""
+        facts = self.entries.setdefault(entry_key(data.cohort, data.entry), [])
+        facts.append(self._fact(data, "kpu", known=known, on=on))
 
     def enrolled(
         self,
@@ -215,6 +235,7 @@ class Rows:
         self._add_up(PERSON, self.people)
         self._add_up(REFERENCE, self.references)
         self._add_up(COHORT_ENTRY, self.entries)
+        roll_up(self.changes.cells)
         for producer, facts in self.producers.items():
             self.changes.producers[producer] = ProducerRow(
                 producer, encode_facts(facts), self.contacts.get(producer, 0)

@@ -14,9 +14,12 @@ from rekam.runtime.keyring import (
     load_receipt_key,
     load_receipt_public,
     load_registrar_key,
+    load_snapshot_key,
+    load_snapshot_public,
     make_missing_keys,
     reader_public_path,
     receipt_public_path,
+    snapshot_public_path,
     write_public,
 )
 from rekam.runtime.settings import Settings
@@ -44,13 +47,15 @@ def test_made_keys_load_and_fit_together(settings: Settings) -> None:
     assert len(load_person_key(settings)) == 32
     assert len(load_api_token(settings)) >= 32
     assert load_receipt_public(settings) == load_receipt_key(settings).public
+    assert load_snapshot_public(settings) == load_snapshot_key(settings).public
 
 
 def test_made_secrets_are_readable_by_their_owner_alone(settings: Settings) -> None:
     modes = {path: path.stat().st_mode & 0o777 for path in files(settings)}
     assert modes.pop(reader_public_path(settings)) == 0o644
     assert modes.pop(receipt_public_path(settings)) == 0o644
-    assert len(modes) == 4
+    assert modes.pop(snapshot_public_path(settings)) == 0o644
+    assert len(modes) == 5
     assert set(modes.values()) == {0o600}
 
 
@@ -112,6 +117,8 @@ def test_missing_secrets_are_named_with_their_setting_and_the_remedy(tmp_path: P
         (load_api_token, "REKAM_API_TOKEN"),
         (load_receipt_key, "REKAM_RECEIPT_KEY"),
         (load_receipt_public, "REKAM_RECEIPT_KEY"),
+        (load_snapshot_key, "REKAM_SNAPSHOT_KEY"),
+        (load_snapshot_public, "REKAM_SNAPSHOT_KEY"),
     ):
         with pytest.raises(Misconfigured, match=rf"{variable}, .*Run `rekam up`"):
             load(settings)
@@ -124,6 +131,7 @@ def test_secret_that_others_may_read_is_refused(settings: Settings) -> None:
         (settings.person_key, load_person_key),
         (settings.api_token, load_api_token),
         (settings.receipt_key, load_receipt_key),
+        (settings.snapshot_key, load_snapshot_key),
     ):
         path.chmod(0o640)
         with pytest.raises(Misconfigured, match=f"Run: chmod 600 {path}"):

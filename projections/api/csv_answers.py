@@ -1,0 +1,77 @@
+"""Answers about figures as CSV: one row a figure, each telling as of when, as known when, by what.
+
+A sheet is passed on without its address, so what the figures rest on is in every row.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final
+
+from projections.api import answers
+from projections.api.answers import Stated
+from projections.coverage.reads import CoverageTotals
+
+MEDIA_TYPE: Final = "text/csv"
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""A text that begins so is run by spreadsheets, not shown."""
+
+Cell = object
+
+
+def coverage_csv(answer: Stated[answers.Coverage]) -> bytes:
+    """Return the rows and, last, the totals."""
+    figures = answer.figures
+    bases = {base.regency: base for base in figures.denominators}
+    header = ("region", "name", *_FIGURES, "denominator", "basis", *_STATE)
+    lines: list[Sequence[Cell]] = [header]
+    every = [(row.region, row.name, row) for row in figures.rows]
+    for region, name, row in [*every, ("total", None, figures.totals)]:
+        base = bases.get(region[:5]) if row is not figures.totals else figures.denominator
+        denominator = (base.version, base.basis) if base is not None else (None, None)
+        lines.append((region, name, *_figures(row), *denominator, *_state(answer, figures.rule)))
+    return _written(lines)
+
+
+def series_csv(answer: Stated[answers.CoverageSeries]) -> bytes:
+    """Return the points."""
+    figures = answer.figures
+    lines: list[Sequence[Cell]] = [("region", "date", "recorded", "wajib", "percent", *_STATE)]
+    for point in figures.points:
+        told = (figures.region, point.date, point.recorded, point.wajib, point.percent)
+        lines.append((*told, *_state(answer, figures.rule)))
+    return _written(lines)
+
+
+_FIGURES: Final = ("wajib", "recorded", "unrecorded", "date_unknown", "percent", "remarks")
+_STATE: Final = ("as_of", "known_at", "rule")
+
+
+def _figures(row: CoverageTotals) -> tuple[Cell, ...]:
+    remarks = " ".join(f"{one.remark}:{one.people}" for one in row.remarks)
+    return row.wajib, row.recorded, row.unrecorded, row.date_unknown, row.percent, remarks
+
+
+def _state(
+    answer: Stated[answers.Coverage] | Stated[answers.CoverageSeries], rule: str
+) -> tuple[Cell, ...]:
+    return answer.state.as_of, answer.state.known_at, rule
+
+
+def _written(lines: Iterable[Sequence[Cell]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerows([_shown(cell) for cell in line] for line in lines)
+    return text.getvalue().encode()
+
+
+def _shown(cell: Cell) -> str:
+    match cell:
+        case None:
+            return ""
+        case int() | Decimal():
+            return str(cell)
+        case _:
+            shown = str(cell)
+            return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -1,0 +1,248 @@
+"""Why a figure as of one day differs between two days of knowledge, part by part.
+
+The parts are taken one after the other, so that their sum is the difference, exactly:
+
+    people     what became known of people, under the former tree and rule
+    status     who came to be shown as a duplicate, or ceased to, if the former rule asks
+    denominator
+    tree       the same people and denominator under the tree as known now
+    rule       the same under the rule asked for now
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final, Literal
+
+import msgspec
+
+from projections.coverage.reads import (
+    Counted,
+    CoverageTotals,
+    counted_people,
+    coverage,
+    recoded_wajib,
+)
+from projections.coverage.sums import QUERIES, counted_regions
+from projections.person.state import Cause
+from projections.reading import Connection
+from projections.reference.reads import Publications, publications, wajib_by_desa
+from projections.reference.recoding import Recoding
+from projections.regions import Level, Region
+from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
+
+PRODUCERS_NAMED_MAX: Final = 200
+
+Measure = Literal["recorded", "date_unknown", "wajib"]
+ChangeCause = Cause | Literal["duplicate_status", "denominator", "tree", "rule"]
+"""What changed a figure: see Cause; and a status that came or went, another denominator, another
+tree or re-coding, another rule."""
+
+
+class ProducerShare(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a cause came by one producer, in one mode."""
+
+    producer: str | None
+    """Null: all those that are not named."""
+    mode: str | None
+    """How the recordings were made, online or offline; null: it was no recording."""
+    count: int
+
+
+class CoverageChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of the difference."""
+
+    measure: Measure
+    cause: ChangeCause
+    count: int
+    """May be negative. Of one measure the counts sum to its delta."""
+    producers: list[ProducerShare]
+    """By the size of their share; they sum to `count`, unless nobody's event was the cause."""
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """Later figure minus former one; a figure that is not there counts as 0."""
+
+    recorded: int
+    date_unknown: int
+    wajib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Both figures, their difference, and its parts."""
+
+    before: CoverageTotals
+    after: CoverageTotals
+    delta: Delta
+    causes: tuple[CoverageChange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One of the two figures: how it was asked for."""
+
+    known_at: date
+    rule: CoverageRule = COVERAGE_RULE_DEFAULT
+
+
+@dataclass(slots=True)
+class _Parts:
+    counts: defaultdict[tuple[Measure, ChangeCause], int] = field(
+        default_factory=lambda: defaultdict(int)
+    )
+    shares: defaultdict[tuple[Measure, ChangeCause], defaultdict[tuple[str, str], int]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(int))
+    )
+
+    def differ(self, cause: ChangeCause, before: "_Figures", after: "_Figures") -> None:
+        """Add the difference of two figures as one part."""
+        self.counts["recorded", cause] += after.recorded - before.recorded
+        self.counts["date_unknown", cause] += after.date_unknown - before.date_unknown
+        self.counts["wajib", cause] += after.wajib - before.wajib
+
+    def share(
+        self, measure: Measure, cause: ChangeCause, *, producer: str, mode: str, count: int
+    ) -> None:
+        """Add what came by one producer."""
+        self.counts[measure, cause] += count
+        self.shares[measure, cause][producer, mode] += count
+
+    def told(self) -> list[CoverageChange]:
+        """Return the parts; those that are nothing and hide nothing are left out."""
+        told = []
+        for (measure, cause), count in self.counts.items():
+            producers = _shares(self.shares.get((measure, cause), {}))
+            if count or producers:
+                told.append(
+                    CoverageChange(measure=measure, cause=cause, count=count, producers=producers)
+                )
+        return sorted(told, key=lambda one: (one.measure, -abs(one.count), one.cause))
+
+
+def _shares(shares: Mapping[tuple[str, str], int]) -> list[ProducerShare]:
+    ranked = sorted(
+        ((who, count) for who, count in shares.items() if count),
+        key=lambda item: (-abs(item[1]), item[0]),
+    )
+    named = [
+        ProducerShare(producer=producer, mode=mode or None, count=count)
+        for (producer, mode), count in ranked[:PRODUCERS_NAMED_MAX]
+    ]
+    if rest := ranked[PRODUCERS_NAMED_MAX:]:
+        others = sum(count for _, count in rest)
+        named.append(ProducerShare(producer=None, mode=None, count=others))
+    return named
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    recorded: int = 0
+    date_unknown: int = 0
+    wajib: int = 0
+
+
+async def coverage_changes(
+    connection: Connection, *, region: Region, as_of: date, former: Report, later: Report
+) -> Changes:
+    """Return why the figure of a region as of a day is another one in a later report.
+
+    `former` may not be known later than `later`.
+    """
+    before = await _totals(connection, region=region, as_of=as_of, report=former)
+    after = await _totals(connection, region=region, as_of=as_of, report=later)
+    then = await publications(connection, region=region, until=as_of, known_at=former.known_at)
+    now = await publications(connection, region=region, until=as_of, known_at=later.known_at)
+    parts = _Parts()
+
+    regions = counted_regions(region, then.recoding)
+    for changed in regions:
+        for row in await connection.fetch(
+            QUERIES["sum_changes"], *changed.desa_range, former.known_at, later.known_at, as_of
+        ):
+            if region.holds(then.recoding.current(row["desa"])):
+                parts.share(
+                    "date_unknown" if row["is_undated"] else "recorded",
+                    row["cause"],
+                    producer=row["producer"],
+                    mode=row["mode"],
+                    count=row["people"],
+                )
+
+    async def people(known_at: date, published: Publications, rule: CoverageRule) -> _Figures:
+        counted = await counted_people(
+            connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
+        )
+        return _in_region(counted, published.recoding, region)
+
+    plain: CoverageRule = COVERAGE_RULE_DEFAULT
+    # All people under the former tree, and of them those who count: both then and now.
+    all_then = await people(former.known_at, then, plain)
+    all_now = await people(later.known_at, then, plain)
+    some_then = await people(former.known_at, then, former.rule)
+    some_now = await people(later.known_at, then, former.rule)
+    parts.differ("duplicate_status", _minus(some_then, all_then), _minus(some_now, all_now))
+    retold = await people(later.known_at, now, former.rule)
+    parts.differ("tree", some_now, retold)
+    parts.differ("rule", retold, await people(later.known_at, now, later.rule))
+
+    wajib_then = await _wajib(connection, then, as_of=as_of)
+    wajib_now = await _wajib(connection, now, as_of=as_of)
+    old_tree, new_tree = then.recoding, now.recoding
+    parts.differ(
+        "denominator",
+        _Figures(wajib=_sum(recoded_wajib(wajib_then, old_tree, region))),
+        _Figures(wajib=_sum(recoded_wajib(wajib_now, old_tree, region))),
+    )
+    parts.differ(
+        "tree",
+        _Figures(wajib=_sum(recoded_wajib(wajib_now, old_tree, region))),
+        _Figures(wajib=_sum(recoded_wajib(wajib_now, new_tree, region))),
+    )
+    return Changes(
+        before,
+        after,
+        Delta(
+            recorded=after.recorded - before.recorded,
+            date_unknown=after.date_unknown - before.date_unknown,
+            wajib=(after.wajib or 0) - (before.wajib or 0),
+        ),
+        tuple(parts.told()),
+    )
+
+
+async def _totals(
+    connection: Connection, *, region: Region, as_of: date, report: Report
+) -> CoverageTotals:
+    found = await coverage(
+        connection,
+        region=region,
+        level=region.level if region.level.is_within(Level.REGENCY) else Level.REGENCY,
+        as_of=as_of,
+        known_at=report.known_at,
+        rule=report.rule,
+    )
+    return found.totals
+
+
+def _in_region(counted: Mapping[str, Counted], recoding: Recoding, region: Region) -> _Figures:
+    recorded = date_unknown = 0
+    for code, people in counted.items():
+        if region.holds(recoding.current(code)):
+            recorded += people.recorded
+            date_unknown += people.date_unknown
+    return _Figures(recorded, date_unknown)
+
+
+def _minus(one: _Figures, other: _Figures) -> _Figures:
+    return _Figures(one.recorded - other.recorded, one.date_unknown - other.date_unknown)
+
+
+async def _wajib(connection: Connection, published: Publications, *, as_of: date) -> dict[str, int]:
+    bases = published.denominators_at(as_of)
+    return await wajib_by_desa(connection, bases.values(), known_at=published.known_at)
+
+
+def _sum(wajib: Mapping[str, int]) -> int:
+    return sum(wajib.values())

@@ -1,0 +1,180 @@
+"""Coverage over time: one point a day, week or month, all as known at one day."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from projections.coverage.contributions import month_of
+from projections.coverage.reads import percent_of, recoded_wajib
+from projections.coverage.sums import (
+    EXCLUDED,
+    People,
+    Points,
+    counted_regions,
+    sum_duplicates,
+    sum_people,
+)
+from projections.reading import DAY_MAX, Connection
+from projections.reference.reads import Publications, publications, wajib_by_desa
+from projections.regions import Level, Region
+from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
+
+POINTS_MAX: Final = 400
+
+
+class Step(StrEnum):
+    """How far two points lie apart."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Coverage of the region as of a day, under the tree and the denominator valid then."""
+
+    date: date
+    recorded: int
+    wajib: int | None
+    percent: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points by day, and who of the region is in none of them."""
+
+    points: tuple[CoveragePoint, ...]
+    date_unknown: int
+    """People recorded on a day that nobody can know, as of the last point."""
+
+
+def days_of(start: date, end: date, step: Step) -> list[date]:
+    """Return the days of the points: of months their last ones; the last point is `end`.
+
+    Stops after POINTS_MAX + 1 of them, so that the caller sees that there are too many.
+    """
+    days: list[date] = []
+    day = _month_end(start) if step is Step.MONTH else start
+    while day < end and len(days) <= POINTS_MAX:
+        days.append(day)
+        if step is Step.MONTH:
+            day = _month_end(day + timedelta(days=1))
+        else:
+            day += timedelta(days=7 if step is Step.WEEK else 1)
+    return [*days, end]
+
+
+def _month_end(day: date) -> date:
+    if (day.year, day.month) == (DAY_MAX.year, DAY_MAX.month):
+        return DAY_MAX
+    # The 28th and four days is always in the next month.
+    return month_of(day.replace(day=28) + timedelta(days=4)) - timedelta(days=1)
+
+
+async def coverage_series(
+    connection: Connection,
+    *,
+    region: Region,
+    days: list[date],
+    step: Step,
+    known_at: date,
+    rule: CoverageRule = COVERAGE_RULE_DEFAULT,
+) -> Series:
+    """Return the coverage of a region as of each of the days (see `days_of`)."""
+    published = await publications(connection, region=region, until=days[-1], known_at=known_at)
+    points = Points.of(days, are_month_ends=step is Step.MONTH)
+    regions = counted_regions(region, published.recoding)
+    # Codes are told apart where they may come to lie in another region.
+    level = Level.DESA if published.recoding.steps else region.level
+    code_length = level.code_length
+    people = await sum_people(
+        connection, regions, points, known_at=known_at, code_length=code_length
+    )
+    if rule == EXCLUDED:
+        left_out = await sum_duplicates(
+            connection, regions, points, known_at=known_at, code_length=code_length
+        )
+        for code, excluded in left_out.items():
+            people.setdefault(code, People()).add(excluded, sign=-1)
+    recorded, date_unknown = _recorded(people, published, region=region, days=days)
+    wajib = await _wajib(connection, published, region=region, days=days, known_at=known_at)
+    return Series(
+        tuple(
+            CoveragePoint(
+                date=day,
+                recorded=recorded[number],
+                wajib=wajib[number],
+                percent=percent_of(recorded[number], wajib[number])[0],
+            )
+            for number, day in enumerate(days)
+        ),
+        date_unknown,
+    )
+
+
+def _recorded(
+    people: Mapping[str, People], published: Publications, *, region: Region, days: list[date]
+) -> tuple[list[int], int]:
+    """Return how many are recorded by each day under the codes of that day."""
+    turns = [number for number, _ in _stretches(published, days)]
+    recorded = [0] * len(days)
+    date_unknown = 0
+    for start, end in zip(turns, [*turns[1:], len(days)], strict=True):
+        recoding = published.recoding.until(days[start])
+        added: defaultdict[int, int] = defaultdict(int)
+        date_unknown = 0
+        for code, of_code in people.items():
+            if region.holds(recoding.current(code)):
+                date_unknown += of_code.date_unknown
+                for point, newly in of_code.by_point.items():
+                    added[max(point, start)] += newly
+        sum_so_far = 0
+        for number in range(start, end):
+            sum_so_far += added[number]
+            recorded[number] = sum_so_far
+    return recorded, date_unknown
+
+
+async def _wajib(
+    connection: Connection,
+    published: Publications,
+    *,
+    region: Region,
+    days: list[date],
+    known_at: date,
+) -> list[int | None]:
+    wajib: list[int | None] = [None] * len(days)
+    stretches = _stretches(published, days)
+    ends = [number for number, _ in stretches[1:]] + [len(days)]
+    for (start, day), end in zip(stretches, ends, strict=True):
+        bases = published.denominators_at(day)
+        own = {one for one in {*bases, *published.trees_at(day)} if region.publishers.holds(one)}
+        if not own or not own <= bases.keys():
+            continue
+        by_desa = await wajib_by_desa(connection, bases.values(), known_at=known_at)
+        of_region = recoded_wajib(by_desa, published.recoding.until(day), region)
+        wajib[start:end] = [sum(of_region.values())] * (end - start)
+    return wajib
+
+
+def _stretches(published: Publications, days: list[date]) -> list[tuple[int, date]]:
+    """Return at which points, and as of which of the days, other publications come to be valid."""
+    valid_from = {
+        *(one.valid_from for versions in published.denominators.values() for one in versions),
+        *(one.valid_from for versions in published.trees.values() for one in versions),
+        *(step.valid_from for step in published.recoding.steps),
+    }
+    stretches: list[tuple[int, date]] = []
+    before = -1
+    for number, day in enumerate(days):
+        valid = sum(one <= day for one in valid_from)
+        if valid != before:
+            stretches.append((number, day))
+            before = valid
+    return stretches

@@ -1,0 +1,101 @@
+"""Which code a place has under later trees: people recorded under the old one are counted there.
+
+Every tree may re-code places from its first day on. A report as of a day follows the trees valid
+then, one after the other, so that an older report stays under the older code. Pure.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from projections.regions import Level, Region
+
+_PREFIX_LENGTHS: Final = tuple(level.code_length for level in reversed(Level))
+
+
+@dataclass(frozen=True, slots=True)
+class Recode:
+    """What one tree re-codes; codes of a level re-code everything below them."""
+
+    valid_from: date
+    version: str
+    codes: Mapping[str, str]
+    """New code by old code."""
+
+    def apply(self, code: str) -> str:
+        """Return what a code is under this tree; the most exact of its entries stands."""
+        if (same := self.codes.get(code)) is not None:
+            return same
+        for length in _PREFIX_LENGTHS:
+            if length < len(code) and (new := self.codes.get(code[:length])) is not None:
+                return new + code[length:] if len(new) == length else new
+        return code
+
+
+@dataclass(frozen=True, slots=True)
+class Recoding:
+    """The re-codings of trees, the oldest first, as far as they are valid at some day."""
+
+    steps: tuple[Recode, ...] = ()
+
+    def until(self, as_of: date) -> "Recoding":
+        """Return those that are valid at a day."""
+        return Recoding(tuple(step for step in self.steps if step.valid_from <= as_of))
+
+    def current(self, code: str) -> str:
+        """Return what a code that was used at any time is now."""
+        for step in self.steps:
+            code = step.apply(code)
+        return code
+
+    def about(self, region: Region) -> "Recoding":
+        """Return those that can move somebody into, out of or within a region."""
+        wanted = self._wanted(region)
+        steps: list[Recode] = []
+        for step in self.steps:
+            codes = {
+                old: new
+                for old, new in step.codes.items()
+                if any(_touch(old, code) for code in wanted)
+            }
+            if codes:
+                steps.append(Recode(step.valid_from, step.version, codes))
+        return Recoding(tuple(steps))
+
+    def without(self, is_replaced: Callable[[Recode, str], bool]) -> "Recoding":
+        """Return those whose tree stands: no other one took its place at the new code."""
+        standing: list[Recode] = []
+        for step in self.steps:
+            codes = {old: new for old, new in step.codes.items() if not is_replaced(step, new)}
+            if codes:
+                standing.append(Recode(step.valid_from, step.version, codes))
+        return Recoding(tuple(standing))
+
+    def sources(self, region: Region) -> Sequence[Region]:
+        """Return regions outside of `region` whose people may have come to be counted in it."""
+        outside = [code for code in self._wanted(region) if not region.holds(code)]
+        return [Region(code) for code in _widest(outside)]
+
+    def _wanted(self, region: Region) -> list[str]:
+        """Return the region's code, and all codes whose people may have come to it."""
+        wanted = [region.code]
+        for step in reversed(self.steps):
+            wanted += [
+                old for old, new in step.codes.items() if any(_touch(new, code) for code in wanted)
+            ]
+        return wanted
+
+
+def _touch(one: str, other: str) -> bool:
+    # All codes of a level are of one length, so a beginning is a region above.
+    return one.startswith(other) or other.startswith(one)
+
+
+def _widest(codes: Iterable[str]) -> list[str]:
+    """Return codes without those that lie in another one of them."""
+    kept: list[str] = []
+    for code in sorted(set(codes)):
+        if not kept or not Region(kept[-1]).holds(code):
+            kept.append(code)
+    return kept

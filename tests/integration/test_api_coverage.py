@@ -1,0 +1,181 @@
+"""Coverage calls on a real database: rules, series, changes, CSV; each answer conforms."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+
+import pytest
+
+from projections.coverage.series import POINTS_MAX
+from tests.support.api import Client, serving
+from tests.support.rows import (
+    DESA,
+    KNOWN_ON,
+    NIK,
+    OTHER_DESA,
+    OTHER_NIK,
+    RECORDED_ON,
+    TODAY,
+    people,
+    regency,
+)
+
+EXCLUDED = "duplicates-excluded/v1"
+YESTERDAY = TODAY - timedelta(days=1)
+
+
+@pytest.fixture
+async def client(database: str) -> AsyncIterator[Client]:
+    """Give a client of the API on a small regency."""
+    rows = regency({DESA: 30, OTHER_DESA: 10})
+    for nik in people(7):
+        rows.recorded(nik)
+    rows.recorded(OTHER_NIK, desa=OTHER_DESA)
+    rows.observed(OTHER_NIK, "DUPLICATE_RECORD")
+    rows.recorded(NIK, desa="64.08.05.2099", known=TODAY)
+    await rows.write(database)
+    async with serving(database) as opened:
+        yield opened
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+async def test_every_answer_names_its_rule_and_each_rule_its_figure(client: Client) -> None:
+    plain = await client.figures("/v1/coverage?region=64.08")
+    assert (plain["rule"], plain["totals"]["recorded"]) == ("duplicates-count/v1", 9)
+    other = await client.figures(f"/v1/coverage?region=64.08&rule={EXCLUDED}")
+    assert (other["rule"], other["totals"]["recorded"]) == (EXCLUDED, 8)
+    assert {one["remark"]: one["people"] for one in other["totals"]["remarks"]} == {
+        "not_in_denominator": 1,
+        "not_in_tree": 1,
+        "duplicates_excluded": 1,
+    }
+    assert [tree["version"] for tree in other["trees"]] == ["2017"]
+
+
+async def test_a_series_has_a_point_a_step_with_the_denominator_of_its_day(client: Client) -> None:
+    answer = await client.figures(
+        "/v1/coverage/series?region=64.08&from=2017-12-30&to=2018-03-02&step=month"
+    )
+    assert answer["points"] == [
+        {"date": "2017-12-31", "recorded": 0, "wajib": 40, "percent": 0.0},
+        {"date": "2018-01-31", "recorded": 0, "wajib": 40, "percent": 0.0},
+        {"date": "2018-02-28", "recorded": 0, "wajib": 40, "percent": 0.0},
+        {"date": "2018-03-02", "recorded": 9, "wajib": 40, "percent": 22.5},
+    ]
+    assert (answer["step"], answer["as_of"], answer["rule"]) == (
+        "month",
+        "2018-03-02",
+        "duplicates-count/v1",
+    )
+    daily = await client.figures(
+        f"/v1/coverage/series?region=64.08&from=2017-12-30&to=2018-03-01&step=day&rule={EXCLUDED}"
+        f"&known_at={YESTERDAY}"
+    )
+    assert daily["points"][0] == {
+        "date": "2017-12-30",
+        "recorded": 0,
+        "wajib": None,
+        "percent": None,
+    }
+    assert daily["points"][-1]["recorded"] == 8
+    # As of the 1st the person was no duplicate yet: that was observed on the 2nd.
+    assert daily["points"][-1]["date"] == str(RECORDED_ON)
+
+
+async def test_a_series_begins_a_year_before_its_end_unless_asked(client: Client) -> None:
+    answer = await client.figures("/v1/coverage/series?region=64.08")
+    assert (answer["points"][0]["date"], answer["points"][-1]["date"]) == (
+        "2017-04-30",
+        str(TODAY),
+    )
+    await client.figures("/v1/coverage/series?region=64.08&to=0001-01-05&step=day")
+
+
+async def test_changes_tell_delta_and_causes_of_two_reports(client: Client) -> None:
+    answer = await client.figures(
+        f"/v1/coverage/changes?region=64.08&known_from={KNOWN_ON}&rule_to={EXCLUDED}"
+    )
+    assert answer["delta"] == {"recorded": 0, "date_unknown": 0, "wajib": 0}
+    assert answer["causes"] == [
+        {
+            "measure": "recorded",
+            "cause": "arrived",
+            "count": 1,
+            "producers": [{"producer": "recorder-1", "mode": "offline", "count": 1}],
+        },
+        {"measure": "recorded", "cause": "rule", "count": -1, "producers": []},
+    ]
+    assert (answer["known_from"], answer["known_to"]) == (str(KNOWN_ON), str(TODAY))
+    assert (answer["rule_from"], answer["rule_to"]) == ("duplicates-count/v1", EXCLUDED)
+    assert (answer["before"]["recorded"], answer["after"]["recorded"]) == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/v1/coverage?region=64.08&rule=all", EXCLUDED),
+        ("/v1/coverage?region=64.08&format=xml", "csv"),
+        ("/v1/coverage/series?region=64.08&step=year", "week"),
+        ("/v1/coverage/series?region=64.08&from=2018-02-01&to=2018-01-01", "lies after"),
+        ("/v1/coverage/series?region=64.08&from=2001-01-01&step=day", str(POINTS_MAX)),
+        ("/v1/coverage/changes?region=64.08&known_from=2018-04-12", "today"),
+        (
+            "/v1/coverage/changes?region=64.08&known_from=2018-04-02&known_to=2018-04-01",
+            "exchange them",
+        ),
+    ],
+)
+async def test_a_wrong_question_is_answered_with_what_is_wanted(
+    client: Client, url: str, said: str
+) -> None:
+    response = await client.get(url)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
+    assert said in response.json()["detail"]
+
+
+async def test_csv_has_every_row_the_totals_and_what_they_rest_on(client: Client) -> None:
+    response = await client.get("/v1/coverage?region=64.08&format=csv")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = table(response.text)
+    assert [(row["region"], row["name"], row["recorded"], row["wajib"]) for row in rows] == [
+        ("64.08.04", "Sangatta Utara", "7", "30"),
+        ("64.08.05", "Sangkulirang", "2", "10"),
+        ("total", "", "9", "40"),
+    ]
+    assert rows[1]["remarks"] == "not_in_denominator:1 not_in_tree:1"
+    for row in rows:
+        assert (row["as_of"], row["known_at"], row["rule"], row["denominator"], row["basis"]) == (
+            str(TODAY),
+            str(TODAY),
+            "duplicates-count/v1",
+            "DKB-2-2017",
+            "DKB",
+        )
+
+
+async def test_csv_comes_by_accept_and_format_decides_over_it(client: Client) -> None:
+    url = "/v1/coverage/series?region=64.08&from=2018-03-01&to=2018-03-02&step=day"
+    wanted = {"Accept": "text/csv, application/json;q=0.5"}
+    response = await client.get(url, headers=wanted)
+    assert [(row["date"], row["recorded"], row["percent"]) for row in table(response.text)] == [
+        ("2018-03-01", "9", "22.50"),
+        ("2018-03-02", "9", "22.50"),
+    ]
+    as_json = await client.get(f"{url}&format=json", headers=wanted)
+    assert as_json.headers["content-type"] == "application/json"
+    for accept in ("application/json, text/csv", "*/*", "text/html"):
+        response = await client.get(url, headers={"Accept": accept})
+        assert response.headers["content-type"] == "application/json"
+
+
+async def test_a_name_that_a_spreadsheet_would_run_is_shown_as_text(database: str) -> None:
+    rows = regency({DESA: 30})
+    rows.tree({"64.08": "=1+1", "64.08.04": "@x"}, version="2018", valid=date(2018, 1, 1))
+    await rows.write(database)
+    async with serving(database) as client:
+        response = await client.get("/v1/coverage?region=64.08&level=regency&format=csv")
+    assert table(response.text)[0]["name"] == "'=1+1"
