@@ -1,127 +1,202 @@
-"""Tables that offices bring: CSV with a header row. A bad row is named by number and rule alone."""
+"""Tables that offices bring, as typed rows. A bad row is named by number, column and rule alone.
 
-import csv
-import io
-from collections.abc import Callable, Hashable, Iterator, Sequence
+The header row is found by its titles, so that a heading may stand above it and columns in any
+order; columns that nobody asked for are passed over and counted.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from rekam.domain.errors import Misconfigured, Rejected
+from producers.office.columns import BadCell, Column, title
+from producers.office.grid import Line, Sheet, TableRejected, read_sheets
 
-TABLE_BYTES_MAX: Final = 64 * 1024 * 1024
-ROWS_MAX: Final = 1_000_000
-FAULTS_SHOWN_MAX: Final = 20
+HEADER_LINES_MAX: Final = 20
+"""Among the first so many lines that are not empty, one must be the header."""
 
 RowT = TypeVar("RowT", bound=msgspec.Struct)
 
 
-class TableRejected(Rejected):
-    """A table has bad rows; nothing of it was taken. `faults` has all of them, without values."""
+@dataclass(frozen=True, slots=True)
+class Table(Generic[RowT]):
+    """Every row of a file, in its order."""
 
-    code = "table_rejected"
+    rows: tuple[RowT, ...]
+    labels: tuple[str, ...]
+    """How a person finds each row."""
+    columns_passed_over: int = 0
 
-    def __init__(self, *, path: Path, faults: Sequence[str]) -> None:
-        shown = "; ".join(faults[:FAULTS_SHOWN_MAX])
-        more = len(faults) - FAULTS_SHOWN_MAX
-        rest = f"; and {more} more" if more > 0 else ""
-        super().__init__(
-            f"{path}: {shown}{rest}. Nothing was published: correct these rows and run it again"
-        )
-        self.faults = tuple(faults)
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Where the header stands, and which column fills which field."""
+
+    line: int
+    """Index of the line; -1: the file has none, its columns are the wanted ones in order."""
+    places: Mapping[str, int]
+    width: int
+    passed_over: int = 0
 
 
 def read_table(
     path: Path,
     row_type: type[RowT],
+    columns: Sequence[Column],
     *,
-    distinct: Callable[[RowT], Hashable] | None = None,
     rule: Callable[[RowT], str | None] = lambda _: None,
-) -> list[RowT]:
-    """Return every row as a `row_type`, whose fields are the columns; the header is row 1.
+    distinct: Callable[[RowT], Hashable] | None = None,
+    is_header_needed: bool = True,
+) -> Table[RowT]:
+    """Return every row as a `row_type`; empty cells are missing values, empty rows are left out.
 
-    Comma or semicolon, UTF-8. An empty cell is a missing value; empty rows are left out. With
-    `distinct`, two rows may not share its result; `rule` returns what is wrong with a row, without
-    its values. Raises TableRejected with every bad row.
+    `rule` returns what is wrong with a row, without its values. With `distinct`, no two rows may
+    share its result: one that says the same again is a fault, and so is one that contradicts.
+    Raises TableRejected with every bad row.
     """
+    sheet, header = _chosen(path, columns, is_header_needed=is_header_needed)
     faults: list[str] = []
     rows: list[RowT] = []
-    seen: dict[Hashable, int] = {}
-    for number, row in _rows(path, row_type):
-        if isinstance(row, str):
-            faults.append(f"row {number}: {row}")
+    labels: list[str] = []
+    for line in sheet.lines[header.line + 1 :]:
+        if line.is_empty:
             continue
-        if (fault := rule(row)) is not None:
-            faults.append(f"row {number}: {fault}")
-        key = distinct(row) if distinct is not None else number
-        if seen.setdefault(key, number) != number:
-            faults.append(f"row {number}: says again what row {seen[key]} says")
-        rows.append(row)
+        if line.fault is not None:
+            faults.append(f"{line.label}: {line.fault}")
+            continue
+        values, wrong = _values(line, columns, header)
+        if not wrong:
+            row = row_type(**values)
+            if (fault := rule(row)) is None:
+                rows.append(row)
+                labels.append(line.label)
+                continue
+            wrong = [fault]
+        faults.append(f"{line.label}: {', '.join(wrong)}")
+    if distinct is not None:
+        faults += _repeated(rows, labels, distinct)
     if not faults and not rows:
         faults.append("it has a header and no rows")
     if faults:
         raise TableRejected(path=path, faults=faults)
-    return rows
+    return Table(tuple(rows), tuple(labels), header.passed_over)
 
 
-def _rows(path: Path, row_type: type[RowT]) -> Iterator[tuple[int, RowT | str]]:
-    """Yield each row below the header, or what is wrong with it, with its number."""
-    text = _text(path)
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = 0
-    try:
-        columns = _columns(path, next(table, []), row_type)
-        for number, cells in enumerate(table, start=2):
-            if number > ROWS_MAX + 1:
-                raise TableRejected(path=path, faults=[f"more than {ROWS_MAX} rows; split it"])
-            if any(cell.strip() for cell in cells):
-                yield number, _row(cells, columns, row_type)
-    except csv.Error as error:
-        yield number + 1, f"is not CSV ({error})"
+def _chosen(
+    path: Path, columns: Sequence[Column], *, is_header_needed: bool
+) -> tuple[Sheet, _Header]:
+    """Return the one reading of the file that has the header. Raises TableRejected."""
+    sheets = read_sheets(path)
+    faults: list[str] = []
+    found: list[tuple[Sheet, _Header]] = []
+    for sheet in sheets:
+        header = _header(sheet, columns)
+        if isinstance(header, str):
+            faults.append(header)
+        elif header is not None:
+            found.append((sheet, header))
+    if not found and not faults and not is_header_needed:
+        found = [
+            (sheet, header)
+            for sheet in sheets
+            if (header := _without_title(sheet, columns)) is not None
+        ]
+    if len(found) == 1 or (found and found[0][0].is_a_guess):
+        return max(found, key=lambda one: len(one[1].places))
+    if found:
+        faults = [f"{len(found)} sheets have the wanted columns; leave one in the file"]
+    elif not faults:
+        faults = _form_faults(sheets) or [f"it has no header row; {_wanted(columns)}"]
+    raise TableRejected(path=path, faults=faults)
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(TABLE_BYTES_MAX + 1)
-    except OSError as error:
-        raise Misconfigured([f"{path} cannot be read ({error.strerror})"]) from error
-    if len(raw) > TABLE_BYTES_MAX:
-        raise TableRejected(path=path, faults=[f"more than {TABLE_BYTES_MAX} bytes; split it"])
-    try:
-        return raw.decode("utf-8-sig")  # spreadsheets put a byte order mark first
-    except UnicodeDecodeError as error:
-        row = raw.count(b"\n", 0, error.start) + 1
-        raise TableRejected(path=path, faults=[f"row {row}: is not UTF-8"]) from error
+def _header(sheet: Sheet, columns: Sequence[Column]) -> _Header | str | None:
+    """Return the header of a sheet, what is wrong with it, or None when there is none."""
+    by_title = {name: column for column in columns for name in column.titles}
+    looked_at = 0
+    for index, line in enumerate(sheet.lines):
+        if line.is_empty or line.fault is not None:
+            continue
+        places: dict[str, int] = {}
+        twice: list[str] = []
+        passed_over = 0
+        for place, cell in enumerate(line.cells):
+            column = by_title.get(title(cell)) if isinstance(cell, str) else None
+            if column is None:
+                passed_over += cell not in (None, "")
+            elif places.setdefault(column.field, place) != place:
+                twice.append(column.titles[0])
+        if all(column.field in places for column in columns if column.is_required):
+            if twice:
+                return f"{line.label}: two columns are {', '.join(twice)}; leave one of each"
+            width = max(place + 1 for place, cell in enumerate(line.cells) if cell)
+            return _Header(index, places, width, passed_over)
+        looked_at += 1
+        if looked_at == HEADER_LINES_MAX:
+            return None
+    return None
 
 
-def _columns(path: Path, header: list[str], row_type: type[RowT]) -> list[str]:
-    found = [name.strip().lower() for name in header]
-    fields = msgspec.structs.fields(row_type)
-    missing = [field.name for field in fields if field.required and field.name not in found]
-    known = {field.name for field in fields}
-    strange = sum(name not in known for name in found)
-    wanted = ",".join(field.name for field in fields)
-    if missing or strange or len(set(found)) != len(found):
-        raise TableRejected(
-            path=path,
-            faults=[
-                (
-                    f"row 1: missing {', '.join(missing) or 'nothing'}, {strange} columns unknown; "
-                    f"wanted the header {wanted}"
-                )
-            ],
-        )
-    return found
+def _without_title(sheet: Sheet, columns: Sequence[Column]) -> _Header | None:
+    """Return the order of the wanted columns when the first line already reads as a row."""
+    wanted = [column for column in columns if column.is_required]
+    places = {column.field: place for place, column in enumerate(wanted)}
+    header = _Header(-1, places, len(wanted))
+    first = next((line for line in sheet.lines if not line.is_empty), None)
+    if first is None or first.fault is not None or len(first.cells) != len(wanted):
+        return None
+    _, wrong = _values(first, wanted, header)
+    return None if wrong else header
 
 
-def _row(cells: list[str], columns: list[str], row_type: type[RowT]) -> RowT | str:
-    if len(cells) != len(columns):
-        return f"{len(cells)} cells; the header has {len(columns)}"
-    given = {name: cell.strip() for name, cell in zip(columns, cells, strict=True) if cell.strip()}
-    try:
-        return msgspec.convert(given, row_type, strict=False)
-    except msgspec.ValidationError as error:
-        return str(error)  # msgspec names rule and field, never the value of a text or number
+def _values(
+    line: Line, columns: Sequence[Column], header: _Header
+) -> tuple[dict[str, object], list[str]]:
+    """Return the values of a row by field, and what is wrong with it."""
+    values: dict[str, object] = {}
+    wrong: list[str] = []
+    for column in columns:
+        place = header.places.get(column.field)
+        cell = line.cells[place] if place is not None and place < len(line.cells) else None
+        if cell in (None, ""):
+            if column.is_required:
+                wrong.append(f"column {column.titles[0]}: is empty")
+            continue
+        try:
+            values[column.field] = column.parse(cell)
+        except BadCell as error:
+            wrong.append(f"column {column.titles[0]}: {error}")
+    if any(cell not in (None, "") for cell in line.cells[header.width :]):
+        wrong.append(f"{len(line.cells)} cells; the header has {header.width}")
+    return values, wrong
+
+
+def _repeated(
+    rows: Sequence[RowT], labels: Sequence[str], distinct: Callable[[RowT], Hashable]
+) -> list[str]:
+    seen: dict[Hashable, int] = {}
+    faults: list[str] = []
+    for index, row in enumerate(rows):
+        first = seen.setdefault(distinct(row), index)
+        if first != index:
+            says = "says again what" if row == rows[first] else "contradicts what"
+            faults.append(f"{labels[index]}: {says} {labels[first]} says")
+    return faults
+
+
+def _form_faults(sheets: Sequence[Sheet]) -> list[str]:
+    """Return what is wrong with the form of a file that has one reading, such as a lost quote."""
+    return [
+        f"{line.label}: {line.fault}"
+        for sheet in sheets[:1]
+        for line in sheet.lines
+        if line.fault is not None
+    ]
+
+
+def _wanted(columns: Sequence[Column]) -> str:
+    needed = ", ".join(column.titles[0] for column in columns if column.is_required)
+    more = ", ".join(column.titles[0] for column in columns if not column.is_required)
+    return f"wanted the columns {needed}" + (f"; it may also have {more}" if more else "")

@@ -6,11 +6,13 @@ from datetime import date
 
 from projections.api.answers import State
 from projections.api.database import Database
-from projections.api.parameters import Arguments
+from projections.api.parameters import Arguments, Parameter
+from projections.api.problems import ProblemError
 from projections.position.reads import position
 from projections.reading import Connection, end_of_day_ms
 from projections.registry.reads import complete_through
 from projections.rules import Rules
+from rekam.domain.keys import SigningKey
 from rekam.runtime.metrics import Metrics
 
 
@@ -21,6 +23,8 @@ class Office:
     rules: Rules
     token: str
     """Bearer token of people lookup."""
+    snapshot_key: SigningKey
+    """Signs snapshots of lists."""
     topic: str
     """The log whose position answers carry."""
     now_ms: Callable[[], int]
@@ -40,6 +44,17 @@ class Asked:
     database: Database
     arguments: Arguments
     body: object = None
+
+
+def known_day(asked: Asked, parameter: Parameter[date]) -> date:
+    """Return the day by whose knowledge to answer; not given, today. Nobody knows tomorrow."""
+    today = asked.office.today
+    known_at = asked.arguments.get(parameter) or today
+    if known_at > today:
+        raise ProblemError(
+            "invalid_parameter", f"{parameter.name}={known_at}; wanted a day up to today, {today}"
+        )
+    return known_at
 
 
 async def state(

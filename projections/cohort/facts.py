@@ -14,6 +14,8 @@ class Listed(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
     entry: int
     person: bytes | None
     code: str | None
+    version: str | None = None
+    """None: it stands in every version."""
 
 
 class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -23,6 +25,8 @@ class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     entry: int
     bucket: str
     source: str
+    version: str | None = None
+    """None: it is said of the number in every version."""
 
 
 EntryData = Listed | Resolved
@@ -34,3 +38,11 @@ decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[EntryData]]).decode
 def entry_key(cohort: str, entry: int) -> bytes:
     """Return the entity key of an entry."""
     return f"{cohort}/{entry}".encode()
+
+
+def entry_keys(cohort: str) -> tuple[bytes, bytes]:
+    """Return the first key that an entry of a list can have, and the first one after all of them.
+
+    Another list's keys may lie between: its id may go on with a slash.
+    """
+    return f"{cohort}/".encode(), f"{cohort}0".encode()  # "0" follows "/"

@@ -251,15 +251,19 @@ class CohortEntryListed(_Data, frozen=True):
     nik: Nik | None = None
     code: Label | None = None
     """KPU's own code for the person."""
+    version: Label | None = None
+    """The version of the list that it stands in; without it, every version."""
 
 
 class CohortEntryResolved(_Data, frozen=True):
-    """What became of one name of a list."""
+    """What a source says became of one name of a list; its later word takes the earlier's place."""
 
     cohort: Label
     entry: Count
     bucket: Label
     source: Text
+    version: Label | None = None
+    """The version of the list whose number it is; without it, the number of every version."""
 
 
 # -- repair ------------------------------------------------------------------------------------

@@ -133,6 +133,10 @@ DATA: tuple[EventData, ...] = (
     TicketAssigned(ticket="t-1", producer="recorder-64.08.04-1", technician="teknisi-2"),
     TicketClosed(ticket="t-1", producer="recorder-64.08.04-1", outcome="pemindai diganti"),
     ErasureOrdered(nik=NIK, order="order-2018-4", reason="pasal 43"),
+    CohortEntryListed(cohort="kpu-2018-lapas", entry=3, nik=NIK, code="11", version="2"),
+    CohortEntryResolved(
+        cohort="kpu-2018-lapas", entry=3, bucket="tercetak", source="berita acara 4", version="2"
+    ),
 )
 
 EVENTS = tuple(

@@ -161,7 +161,7 @@ def test_a_bad_row_publishes_nothing(
     table.write_text(f"nik,status,observed_at\n{NIK},PROCESSING,2018-01-01\n{NIK},X,yesterday\n")
     assert run(["office", "observe-status", str(table)]) == MISUSE
     told = capsys.readouterr().err
-    assert "row 3: observed_at" in told
+    assert "row 3: column observed at" in told
     assert NIK not in told
     assert not (office.home / "office").exists()
 
@@ -190,7 +190,7 @@ def test_a_cohort_is_stated_by_the_kpu_desk(office: Settings, tmp_path: Path) ->
     published, first, resolved, second = stated(office, "kpu")
     assert isinstance(published, CohortPublished)
     assert published.entries == 2
-    assert first == CohortEntryListed(cohort="lapas", entry=1, nik=NIK)
+    assert first == CohortEntryListed(cohort="lapas", entry=1, nik=NIK, version="1")
     assert isinstance(resolved, CohortEntryResolved)
-    assert (resolved.entry, resolved.bucket) == (1, "tercetak")
-    assert second == CohortEntryListed(cohort="lapas", entry=2)
+    assert (resolved.entry, resolved.bucket, resolved.version) == (1, "tercetak", "1")
+    assert second == CohortEntryListed(cohort="lapas", entry=2, version="1")

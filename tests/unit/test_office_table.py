@@ -1,14 +1,20 @@
-"""Tables of offices: every bad row is named by number and rule, none is half applied."""
+"""Tables of offices: every bad row is named by number, column and rule; none is half applied."""
 
+from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
-from producers.office.commands import CohortRow, DenominatorRow, StatusRow
-from producers.office.table import FAULTS_SHOWN_MAX, TableRejected, read_table
+from producers.office.denominators import DenominatorRow, read_denominators
+from producers.office.grid import FAULTS_SHOWN_MAX, TableRejected
+from producers.office.lists import EntryRow, entries_of_one_person, read_list, read_resolutions
+from producers.office.statuses import read_statuses
 from rekam.domain.errors import Misconfigured
+from tests.support.workbooks import CellValue, write_workbook
 
 NIK = "6408080101700001"
+SOME = [DenominatorRow("64.08.01.2001", 5), DenominatorRow("64.08.01.2002", 7)]
 
 
 @pytest.fixture
@@ -16,42 +22,154 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "table.csv"
 
 
-def faults(path: Path) -> tuple[str, ...]:
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    return tmp_path / "table.xlsx"
+
+
+def faults(path: Path, read: Callable[[Path], object] = read_denominators) -> tuple[str, ...]:
     with pytest.raises(TableRejected) as caught:
-        read_table(path, DenominatorRow, distinct=lambda row: row.desa)
+        read(path)
     return caught.value.faults
 
 
-def test_rows_come_in_their_order_with_either_delimiter(table: Path) -> None:
-    for text in (
-        "desa,wajib\n64.08.01.2001,5\n64.08.01.2002,7\n",
-        "\ufeffDESA;wajib\r\n64.08.01.2001;5\r\n\r\n64.08.01.2002;7\r\n",
-    ):
-        table.write_text(text, encoding="utf-8")
-        rows = read_table(table, DenominatorRow)
-        assert [(row.desa, row.wajib) for row in rows] == [
-            ("64.08.01.2001", 5),
-            ("64.08.01.2002", 7),
-        ]
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"desa,wajib\n64.08.01.2001,5\n64.08.01.2002,7\n",
+        b"\xef\xbb\xbfDESA;wajib\r\n64.08.01.2001;5\r\n\r\n64.08.01.2002;7\r\n",
+        b"Kode Desa\tWajib-KTP\n6408012001\t5\n6408012002\t7.0\n",
+        "desa,wajib\n\xa064.08.01.2001,5\n64.08.01.2002\xa0,7\n".encode(),
+        "kode;wajib ktp\n64.08.01.2001;5\n64.08.01.2002;7\n".encode("utf-16"),
+        (
+            b"Rekap wajib KTP,,,\nKabupaten Kutai Timur,,,\n\nNo.,KODE,Nama Desa,Wajib  KTP\n"
+            b"1,64.08.01.2001,Kelinjau Hulu,5\n2,64.08.01.2002,Kelinjau Hilir,7\n"
+        ),
+    ],
+)
+def test_a_header_is_found_by_its_titles_in_whatever_form(table: Path, raw: bytes) -> None:
+    table.write_bytes(raw)
+    assert list(read_denominators(table).rows) == SOME
+
+
+def test_columns_that_nobody_asked_for_are_counted(table: Path) -> None:
+    table.write_text("no,kode,wajib,catatan\n1,64.08.01.2001,5,baik\n")
+    assert read_denominators(table).columns_passed_over == 2
+
+
+def test_a_workbook_is_read_as_people_see_it(book: Path) -> None:
+    write_workbook(
+        book,
+        [
+            ["Rekap"],
+            [],
+            ["Kode Desa", "Wajib KTP", "Per"],
+            ["64.08.01.2001", 5, date(2018, 3, 31)],
+            [],
+            [6408012002, 7.0],
+        ],
+    )
+    read = read_denominators(book)
+    assert list(read.rows) == SOME
+    assert read.labels == ("row 4", "row 6")
+
+
+def test_every_bad_row_of_a_workbook_is_named_as_the_spreadsheet_counts(book: Path) -> None:
+    write_workbook(
+        book,
+        [
+            ["kode", "wajib"],
+            ["64.08.01.2001", 5.5],
+            [],
+            [64.1, 5],
+            [date(2010, 1, 11), 5],
+            ["64.08.01.2002", True],
+            ["64.08.01.2003", "banyak"],
+            [None, 9],
+        ],
+    )
+    found = faults(book)
+    assert [fault.partition(":")[0] for fault in found] == [f"row {n}" for n in (2, 4, 5, 6, 7, 8)]
+    assert "column wajib: wanted a whole number" in found[0]
+    assert "a zero at its end may be lost" in found[1]
+    assert "was turned into a date" in found[2]
+    assert "a time or a truth" in found[3]
+    assert "neither a code nor a name" in found[5]
+
+
+def test_of_several_sheets_the_one_with_the_header_is_meant(book: Path) -> None:
+    rows: list[list[CellValue]] = [["kode", "wajib"], ["64.08.01.2001", 5], ["64.08.01.2002", 7]]
+    write_workbook(book, [["catatan"], ["periksa lagi"]], rows)
+    assert list(read_denominators(book).rows) == SOME
+    write_workbook(book, rows, rows)
+    assert faults(book) == ("2 sheets have the wanted columns; leave one in the file",)
+
+
+@pytest.mark.parametrize("raw", [b"PK\x03\x04", b"PK\x03\x04" + bytes(200)])
+def test_half_a_workbook_is_a_fault_and_no_crash(book: Path, raw: bytes) -> None:
+    book.write_bytes(raw)
+    assert len(faults(book)) == 1
+
+
+def test_an_old_or_protected_workbook_is_told_to_be_saved_anew(book: Path) -> None:
+    book.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    (fault,) = faults(book)
+    assert "save it as XLSX without one" in fault
+
+
+def test_a_zip_that_is_no_workbook_is_a_fault(book: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(book, "w") as archive:
+        archive.writestr("photo.txt", "x")
+    (fault,) = faults(book)
+    assert "save it as XLSX" in fault
 
 
 def test_every_bad_row_is_named_by_its_number(table: Path) -> None:
-    table.write_text("desa,wajib\n64.08.01.2001,5\nx,5\n64.08.01.2003,-1\n64.08.01.2004,many\n1\n")
+    table.write_text(
+        "desa,wajib\n64.08.01.2001,5\n64.08,5\n64.08.01.2003,-1\n64.08.01.2004,many\n1\n"
+    )
     found = faults(table)
     assert [fault.partition(":")[0] for fault in found] == ["row 3", "row 4", "row 5", "row 6"]
-    assert "$.desa" in found[0]
-    assert "$.wajib" in found[1]
-    assert "cells" in found[3]
+    assert "column desa: wanted the code of a desa" in found[0]
+    assert "column wajib" in found[1]
+    assert "column desa" in found[3]
+    assert "column wajib: is empty" in found[3]
 
 
-def test_a_desa_named_twice_is_a_fault(table: Path) -> None:
-    table.write_text("desa,wajib\n64.08.01.2001,5\n64.08.01.2001,6\n")
-    assert faults(table) == ("row 3: says again what row 2 says",)
+def test_a_cell_beyond_the_header_is_a_fault(table: Path) -> None:
+    table.write_text("desa,wajib\n64.08.01.2001,5,7\n")
+    assert faults(table) == ("row 2: 3 cells; the header has 2",)
+
+
+def test_a_desa_named_twice_is_a_fault_that_says_which_kind(table: Path) -> None:
+    table.write_text("desa,wajib\n64.08.01.2001,5\n64.08.01.2001,6\n6408012001,5\n")
+    assert faults(table) == (
+        "row 3: contradicts what row 2 says",
+        "row 4: says again what row 2 says",
+    )
+
+
+@pytest.mark.parametrize(
+    "count", ["1.234", "1,234", "12.345.678", "5.5", "1e3", "٣", "", "5 orang"]
+)
+def test_a_number_that_may_mean_several_things_is_refused(table: Path, count: str) -> None:
+    table.write_text(f"desa;wajib\n64.08.01.2001;{count}\n")
+    assert len(faults(table)) == 1
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "desa\n1\n", "desa,wajib,nama\n", "desa,desa\n", "wajib,desa,desa\n", "desa,wajib\n"],
+    [
+        "",
+        "desa\n1\n",
+        "desa,wajib,nama\n",
+        "desa,desa\n",
+        "wajib,desa,desa\n",
+        "desa,wajib\n",
+        "64.08.01.2001,5\n",
+    ],
 )
 def test_a_wrong_header_or_an_empty_table_is_a_fault(table: Path, text: str) -> None:
     table.write_text(text)
@@ -69,28 +187,109 @@ def test_broken_quotes_and_nul_are_faults_and_no_crash(table: Path) -> None:
         assert len(faults(table)) == 1
 
 
-def test_no_message_holds_a_nik(table: Path) -> None:
-    table.write_text(f"nik,status,observed_at\n{NIK}9,PROCESSING,2018-01-01\n{NIK},,2018-01-01\n")
+@pytest.mark.parametrize(
+    ("nik", "reason"),
+    [
+        (f"{NIK}9", "16 digits"),
+        ("", "is empty"),
+        (f"{NIK}.0", "digits are lost"),
+        ("6.408E+15", "digits are lost"),
+        ("6,40808010170E+15", "digits are lost"),
+        ("640808010170000O", "16 digits"),
+    ],
+)
+def test_a_nik_that_cannot_be_one_is_refused_and_never_shown(
+    table: Path, nik: str, reason: str
+) -> None:
+    table.write_text(f'nik;status;observed_at\n"{nik}";PROCESSING;2018-01-01\n')
     with pytest.raises(TableRejected) as caught:
-        read_table(table, StatusRow)
-    assert len(caught.value.faults) == 2
-    assert NIK not in str(caught.value)
+        read_statuses(table)
+    assert reason in str(caught.value)
+    assert "row 2: column nik" in str(caught.value)
+    assert not nik or nik not in str(caught.value)
+
+
+def test_a_nik_that_a_spreadsheet_made_a_number_is_refused_when_a_digit_may_be_lost(
+    book: Path,
+) -> None:
+    """Spreadsheets keep fifteen digits; above 2**53 even other programs do not keep sixteen."""
+    day = date(2018, 1, 1)
+    rows: list[list[CellValue]] = [["NIK", "Status", "Tanggal"]]
+    rows += [[6408080101700000, "PROCESSING", day], [9108080101700001, "PROCESSING", day]]
+    rows += [[6.408e15, "PROCESSING", day]]
+    found = faults(write_workbook(book, rows), read_statuses)
+    assert len(found) == 3
+    assert all("column nik: digits are lost" in fault for fault in found)
+    write_workbook(book, [rows[0], [int(NIK), "PROCESSING", day]])
+    assert read_statuses(book).rows[0].nik == NIK
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2018-03-31 14:00", "2018-03-31T14:00", "31/03/2018 14:00", "31-3-2018 14.00"],
+)
+def test_moments_are_read_with_the_day_first(table: Path, text: str) -> None:
+    table.write_text(f"nik,status,tanggal\n{NIK},PROCESSING,{text}\n")
+    (row,) = read_statuses(table).rows
+    assert row.observed_at == datetime(2018, 3, 31, 14)  # noqa: DTZ001 - the office's zone
+
+
+@pytest.mark.parametrize("text", ["03/31/2018", "31.03.2018 x", "43190", "besok"])
+def test_a_moment_that_is_none_is_refused(table: Path, text: str) -> None:
+    table.write_text(f"nik,status,observed_at\n{NIK},PROCESSING,{text}\n")
+    (fault,) = faults(table, read_statuses)
+    assert "column observed at" in fault
+
+
+def test_two_statuses_of_one_moment_contradict_each_other(table: Path) -> None:
+    table.write_text(
+        f"nik,status,observed_at\n{NIK},PROCESSING,2018-01-01\n{NIK},CARD_PRINTED,01/01/2018\n"
+    )
+    assert faults(table, read_statuses) == ("row 3: contradicts what row 2 says",)
 
 
 def test_an_empty_cell_is_a_missing_value(table: Path) -> None:
-    table.write_text(f"entry,nik,code,bucket\n1,,,\n2,{NIK},11,tercetak\n")
-    first, second = read_table(table, CohortRow)
-    assert (first.nik, first.code, first.bucket) == (None, None, None)
-    assert (second.nik, second.bucket) == (NIK, "tercetak")
+    table.write_text(f"no,nik,kode kpu,hasil\n1,,,\n2,{NIK},11,tercetak\n3,{NIK},U,\n")
+    read = read_list(table)
+    assert read.rows == (
+        EntryRow(1),
+        EntryRow(2, nik=NIK, code="11", bucket="tercetak"),
+        EntryRow(3, nik=NIK, code="U"),
+    )
+    assert entries_of_one_person(read) == [3]
+
+
+def test_a_list_in_a_workbook_has_numbers_for_codes(book: Path) -> None:
+    """The commission's code 11 is typed as a number, as everything is that looks like one."""
+    write_workbook(
+        book,
+        [
+            ["DAFTAR PEMILIH LAPAS BONTANG"],
+            ["No", "NIK", "Nama", "Kode KPU", "Hasil Verifikasi"],
+            [1, NIK, "A", 11, "belum_rekam"],
+            [2, None, "B", "U", None],
+        ],
+    )
+    read = read_list(book)
+    assert read.rows == (
+        EntryRow(1, nik=NIK, code="11", bucket="belum_rekam"),
+        EntryRow(2, code="U"),
+    )
+    assert read.columns_passed_over == 1
+
+
+def test_a_resolution_needs_its_bucket(table: Path) -> None:
+    table.write_text("entry,bucket\n1,\n2,tidak ditemukan\n")
+    assert faults(table, read_resolutions) == ("row 2: column bucket: is empty",)
 
 
 def test_only_the_first_faults_are_shown_and_all_are_counted(table: Path) -> None:
-    table.write_text("desa,wajib\n" + "x,1\n" * (FAULTS_SHOWN_MAX + 5))
+    table.write_text("desa,wajib\n" + "1,1\n" * (FAULTS_SHOWN_MAX + 5))
     with pytest.raises(TableRejected, match="and 5 more") as caught:
-        read_table(table, DenominatorRow)
+        read_denominators(table)
     assert len(caught.value.faults) == FAULTS_SHOWN_MAX + 5
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"none\.csv"):
-        read_table(tmp_path / "none.csv", DenominatorRow)
+        read_denominators(tmp_path / "none.csv")

@@ -1,0 +1,411 @@
+"""`rekam office publish-… FILE`: tables become facts, whole or not at all."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from producers.device.clock import DeviceClock
+from producers.office.denominators import DenominatorRow, read_denominators
+from producers.office.desk import CENTRE, KPU
+from producers.office.grid import TableRejected
+from producers.office.lists import EntryRow, entries_of_one_person, read_list, read_resolutions
+from producers.office.published import Difference, Publication, PublishedRecord
+from producers.office.regions import (
+    RecodedRow,
+    RegionNames,
+    RegionRow,
+    orphans,
+    read_recoded,
+    read_regions,
+)
+from producers.office.splitting import split_by_regency
+from producers.office.stating import checked, office_ms, publish
+from producers.office.statuses import read_statuses
+from producers.office.table import Table
+from rekam.domain.events import (
+    CohortEntryListed,
+    CohortEntryResolved,
+    CohortPublished,
+    Denominator,
+    DenominatorPublished,
+    EventData,
+    Region,
+    StatusObserved,
+    TreePublished,
+)
+from rekam.runtime.invocation import settings_of
+
+DATE: Final = click.DateTime(["%Y-%m-%d"])
+TREE_REGIONS_MAX: Final = 1500
+DENOMINATOR_ROWS_MAX: Final = 2000
+"""As their events have it (rekam/domain/events.py)."""
+CODES_SHOWN_MAX: Final = 10
+
+table_argument = click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
+version_option = click.option("--version", required=True, help="Names this publication.")
+valid_from_option = click.option("--valid-from", required=True, type=DATE, help="Its first day.")
+regions_option = click.option(
+    "--regions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Tree in which names are looked up; without it, the one published from here.",
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Say what would change, and publish nothing."
+)
+
+
+@click.command("publish-denominators")
+@table_argument
+@version_option
+@click.option("--basis", required=True, help="Where the figures come from.")
+@valid_from_option
+@regions_option
+@dry_run_option
+@click.pass_context
+def publish_denominators(
+    context: click.Context,
+    *,
+    table: Path,
+    version: str,
+    basis: str,
+    valid_from: datetime,
+    regions: Path | None,
+    dry_run: bool,
+) -> None:
+    """Publish wajib KTP per desa from a CSV or XLSX file: kode or desa, and wajib."""
+    settings = settings_of(context)
+    record, since = PublishedRecord.of(settings), valid_from.date()
+    read = read_denominators(table, names=_names(record, regions, since))
+
+    def build(part: str, rows: Sequence[DenominatorRow]) -> EventData:
+        fact: EventData = checked(
+            DenominatorPublished,
+            version=part,
+            basis=basis,
+            valid_from=since,
+            rows=[Denominator(row.desa, row.wajib) for row in rows],
+        )
+        return fact
+
+    facts = split_by_regency(
+        version,
+        read.rows,
+        code_of=lambda row: row.desa,
+        rows_max=DENOMINATOR_ROWS_MAX,
+        build=build,
+    )
+    figures: dict[str, str | int] = {row.desa: row.wajib for row in read.rows}
+    words = f"{len(read.rows)} desa, {sum(row.wajib for row in read.rows)} wajib KTP"
+    if dry_run:
+        before = record.of_regencies("denominators", valid_from=since, codes=figures)
+        was = sum(count for count in before.values() if isinstance(count, int))
+        _echo_dry_run(words, read, facts, Difference.between(before, figures), is_first=not before)
+        if before:
+            click.echo(f"wajib KTP of these regencies before: {was}")
+        return
+    publication = Publication(
+        kind="denominators", version=version, valid_from=since, stated_ms=_now_ms(), figures=figures
+    )
+    publish(settings, facts, stated=lambda: record.keep(publication))
+    click.echo(f"published: {words}")
+
+
+@click.command("publish-regions")
+@table_argument
+@version_option
+@valid_from_option
+@click.option(
+    "--recoded",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV or XLSX of places that have another code from now on: lama,baru.",
+)
+@dry_run_option
+@click.pass_context
+def publish_regions(
+    context: click.Context,
+    *,
+    table: Path,
+    version: str,
+    valid_from: datetime,
+    recoded: Path | None,
+    dry_run: bool,
+) -> None:
+    """Publish a region tree from a CSV, XLSX or SQL file: kode,nama."""
+    settings = settings_of(context)
+    record, since = PublishedRecord.of(settings), valid_from.date()
+    read = read_regions(table)
+    names: dict[str, str | int] = {row.kode: row.nama for row in read.rows}
+    mapping = _mapping(recoded, names)
+
+    def build(part: str, rows: Sequence[RegionRow]) -> EventData:
+        codes = {row.kode for row in rows}
+        fact: EventData = checked(
+            TreePublished,
+            version=part,
+            valid_from=since,
+            regions=[Region(row.kode, row.nama) for row in rows],
+            mapping={old: new for old, new in mapping.items() if new in codes},
+        )
+        return fact
+
+    facts = split_by_regency(
+        version,
+        read.rows,
+        code_of=lambda row: row.kode,
+        rows_max=TREE_REGIONS_MAX,
+        build=build,
+    )
+    words = f"{len(read.rows)} regions"
+    if dry_run:
+        before = record.of_regencies("regions", valid_from=since, codes=names)
+        _echo_dry_run(words, read, facts, Difference.between(before, names), is_first=not before)
+        if mapping:
+            click.echo(f"re-coded: {len(mapping)} places")
+        if lonely := orphans(names):
+            click.echo(f"without the region above them in the file: {_listed(lonely)}")
+        return
+    publication = Publication(
+        kind="regions", version=version, valid_from=since, stated_ms=_now_ms(), figures=names
+    )
+    publish(settings, facts, stated=lambda: record.keep(publication))
+    click.echo(f"published: {words}")
+
+
+@click.command("observe-status")
+@table_argument
+@click.option("--source", default="siak", show_default=True, help="Which system showed it.")
+@dry_run_option
+@click.pass_context
+def observe_status(context: click.Context, *, table: Path, source: str, dry_run: bool) -> None:
+    """State what the centre shows, from a CSV or XLSX file: nik,status,observed_at."""
+    settings = settings_of(context)
+    read = read_statuses(table)
+    facts: list[EventData] = [
+        checked(
+            StatusObserved,
+            nik=row.nik,
+            status=row.status,
+            observed_ms=office_ms(row.observed_at, settings),
+            source=source,
+        )
+        for row in read.rows
+    ]
+    words = f"{len(facts)} statuses"
+    if dry_run:
+        # Observations stand beside each other: none takes the place of an earlier one.
+        _echo_dry_run(words, read, facts, Difference(added=()), is_first=True)
+        for status, people in sorted(Counter(row.status for row in read.rows).items()):
+            click.echo(f"  {status}: {people}")
+        return
+    publish(settings, facts, desk=CENTRE)
+    click.echo(f"observed: {words}")
+
+
+@click.command("publish-cohort")
+@table_argument
+@click.option("--cohort", required=True, help="Id of the list.")
+@version_option
+@click.option("--title", required=True)
+@click.option("--source", required=True, help="Who handed it over.")
+@dry_run_option
+@click.pass_context
+def publish_cohort(
+    context: click.Context,
+    *,
+    table: Path,
+    cohort: str,
+    version: str,
+    title: str,
+    source: str,
+    dry_run: bool,
+) -> None:
+    """Publish a list of people from a CSV or XLSX file: entry, and what it has of nik,code,bucket.
+
+    An entry that an earlier version has under another number is another entry.
+    """
+    settings = settings_of(context)
+    record = PublishedRecord.of(settings)
+    read = read_list(table)
+    facts: list[EventData] = [
+        checked(
+            CohortPublished,
+            cohort=cohort,
+            version=version,
+            title=title,
+            source=source,
+            entries=len(read.rows),
+        )
+    ]
+    for row in read.rows:
+        facts += _entry_facts(row, cohort=cohort, version=version, source=source)
+    words = f"{len(read.rows)} entries of {cohort}"
+
+    def digests() -> dict[str, str | int]:
+        return {
+            str(row.entry): record.person_digest(row.nik, row.code, row.bucket) for row in read.rows
+        }
+
+    if dry_run:
+        before = record.of_cohort(cohort)
+        difference = Difference()
+        if before is not None:
+            difference = Difference.between(before.figures, digests())
+        _echo_dry_run(words, read, facts, difference, is_first=before is None)
+        without = sum(row.nik is None for row in read.rows)
+        click.echo(f"without a NIK: {without}")
+        if shared := entries_of_one_person(read):
+            click.echo(f"of a person named before: {_listed([str(entry) for entry in shared])}")
+        return
+
+    def keep() -> None:
+        record.keep(
+            Publication(
+                kind="cohort",
+                version=version,
+                cohort=cohort,
+                stated_ms=_now_ms(),
+                figures=digests(),
+            )
+        )
+
+    publish(settings, facts, desk=KPU, stated=keep)
+    click.echo(f"published: {words}")
+
+
+@click.command("resolve-cohort")
+@table_argument
+@click.option("--cohort", required=True, help="Id of the list.")
+@click.option("--version", help="Version whose numbers the file has; every version if not given.")
+@click.option("--source", required=True, help="Who says so.")
+@dry_run_option
+@click.pass_context
+def resolve_cohort(
+    context: click.Context,
+    *,
+    table: Path,
+    cohort: str,
+    version: str | None,
+    source: str,
+    dry_run: bool,
+) -> None:
+    """State what one source says of a list's entries, from a CSV or XLSX file: entry,bucket.
+
+    What other sources say stays beside it.
+    """
+    read = read_resolutions(table)
+    facts: list[EventData] = [
+        checked(
+            CohortEntryResolved,
+            cohort=cohort,
+            entry=row.entry,
+            bucket=row.bucket,
+            source=source,
+            version=version,
+        )
+        for row in read.rows
+    ]
+    words = f"{len(facts)} entries of {cohort}"
+    if dry_run:
+        _echo_dry_run(words, read, facts, Difference(), is_first=True)
+        for bucket, entries in sorted(Counter(row.bucket for row in read.rows).items()):
+            click.echo(f"  {bucket}: {entries}")
+        return
+    publish(settings_of(context), facts, desk=KPU)
+    click.echo(f"resolved: {words}")
+
+
+def _entry_facts(row: EntryRow, *, cohort: str, version: str, source: str) -> list[EventData]:
+    facts: list[EventData] = [
+        checked(
+            CohortEntryListed,
+            cohort=cohort,
+            entry=row.entry,
+            nik=row.nik,
+            code=row.code,
+            version=version,
+        )
+    ]
+    if row.bucket is not None:
+        facts.append(
+            checked(
+                CohortEntryResolved,
+                cohort=cohort,
+                entry=row.entry,
+                bucket=row.bucket,
+                source=source,
+                version=version,
+            )
+        )
+    return facts
+
+
+def _names(record: PublishedRecord, regions: Path | None, since: date) -> RegionNames | None:
+    """Return the tree in which a file's names are looked up; None: there is none."""
+    if regions is not None:
+        return RegionNames.of({row.kode: row.nama for row in read_regions(regions).rows})
+    codes = {code for one in record.publications("regions") for code in one.figures}
+    held = record.of_regencies("regions", valid_from=since, codes=codes)
+    names = {code: str(name) for code, name in held.items()}
+    return RegionNames.of(names) if names else None
+
+
+def _mapping(recoded: Path | None, names: dict[str, str | int]) -> dict[str, str]:
+    """Return new codes by old ones. Raises TableRejected when the tree says otherwise."""
+    if recoded is None:
+        return {}
+    read = read_recoded(recoded)
+    faults = [
+        f"{label}: {fault}"
+        for row, label in zip(read.rows, read.labels, strict=True)
+        if (fault := _recoding_fault(row, names)) is not None
+    ]
+    if faults:
+        raise TableRejected(path=recoded, faults=faults)
+    return {row.lama: row.baru for row in read.rows}
+
+
+def _recoding_fault(row: RecodedRow, names: dict[str, str | int]) -> str | None:
+    if row.baru not in names:
+        return f"column baru: {row.baru} is not in the tree"
+    if row.lama in names:
+        return f"column lama: {row.lama} is still in the tree"
+    return None
+
+
+def _echo_dry_run(
+    words: str,
+    read: Table[Any],
+    facts: Sequence[EventData],
+    difference: Difference,
+    *,
+    is_first: bool,
+) -> None:
+    click.echo(f"dry run, nothing is published: {words}, {len(facts)} events")
+    if read.columns_passed_over:
+        click.echo(f"columns passed over: {read.columns_passed_over}")
+    click.echo(
+        "nothing was published from here before" if is_first else f"against it: {difference}"
+    )
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - CODES_SHOWN_MAX
+    rest = f" and {more} more" if more > 0 else ""
+    return f"{len(keys)} ({', '.join(keys[:CODES_SHOWN_MAX])}{rest})"
+
+
+def _now_ms() -> int:
+    return DeviceClock().read().wall_ms
+
+
+COMMANDS: Final[Sequence[click.Command]] = (
+    publish_denominators,
+    publish_regions,
+    observe_status,
+    publish_cohort,
+    resolve_cohort,
+)

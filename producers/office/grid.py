@@ -1,0 +1,235 @@
+"""Rows of cells from what offices bring: CSV, XLSX, SQL tuples. Nothing is judged here yet.
+
+The form is told by the content: a workbook is a ZIP, SQL has the file name's suffix, all else is
+CSV. Spaces are made plain (also the non-breaking ones that web pages leave behind).
+"""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Final
+
+from producers.office.sql_tuples import SqlFault, SqlTuple, sql_tuples
+from rekam.domain.errors import Misconfigured, Rejected
+
+TABLE_BYTES_MAX: Final = 64 * 1024 * 1024
+UNPACKED_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""Of a workbook, which is compressed."""
+ROWS_MAX: Final = 1_000_000
+CELLS_MAX: Final = 8_000_000
+"""Of one sheet, empty ones between others counted."""
+FAULTS_SHOWN_MAX: Final = 20
+_OLD_WORKBOOK: Final = b"\xd0\xcf\x11\xe0"
+"""XLS, and XLSX that is encrypted."""
+DELIMITERS: Final = (",", ";", "\t")
+
+Cell = str | int | float | date | datetime | None
+"""A text with plain spaces, a number or a date of a workbook, or nothing."""
+
+
+class TableRejected(Rejected):
+    """A table has bad rows; nothing of it was taken. `faults` has all of them, without values."""
+
+    code = "table_rejected"
+
+    def __init__(self, *, path: Path, faults: Sequence[str]) -> None:
+        shown = "; ".join(faults[:FAULTS_SHOWN_MAX])
+        more = len(faults) - FAULTS_SHOWN_MAX
+        rest = f"; and {more} more ({len(faults)} in all)" if more > 0 else ""
+        super().__init__(
+            f"{path}: {shown}{rest}. Nothing was published: correct these rows and run it again"
+        )
+        self.faults = tuple(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row as the file has it, or what is wrong with its form."""
+
+    label: str
+    """How a person finds it: `row 7` as a spreadsheet counts, `line 7, tuple 5` in SQL."""
+    cells: tuple[Cell, ...] = ()
+    fault: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no cell holds anything."""
+        return self.fault is None and all(cell in (None, "") for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One reading of a file: a sheet of a workbook, or a text by one delimiter."""
+
+    lines: tuple[Line, ...]
+    is_a_guess: bool = False
+    """Of several guesses, the one that finds the most columns is right; sheets stand for sure."""
+
+
+def read_sheets(path: Path) -> list[Sheet]:
+    """Return the readings that a file allows; the one with the wanted header is meant.
+
+    Raises Misconfigured when it cannot be read, TableRejected when it is no table.
+    """
+    raw = _raw(path)
+    if raw.startswith(_OLD_WORKBOOK):
+        raise TableRejected(
+            path=path,
+            faults=["is an old workbook, or one with a password; save it as XLSX without one"],
+        )
+    if raw.startswith(b"PK"):
+        return _workbook(path, raw)
+    text = _text(path, raw)
+    if path.suffix.lower() == ".sql":
+        return [_sql(path, text)]
+    return [
+        Sheet(tuple(_csv(path, text, delimiter)), is_a_guess=True)
+        for delimiter in _delimiters(text)
+    ]
+
+
+def plain(text: str) -> str:
+    """Return a text with single plain spaces and none around it."""
+    return " ".join(text.split())
+
+
+def _raw(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(TABLE_BYTES_MAX + 1)
+    except OSError as error:
+        raise Misconfigured([f"{path} cannot be read ({error.strerror})"]) from error
+    if len(raw) > TABLE_BYTES_MAX:
+        raise TableRejected(path=path, faults=[f"more than {TABLE_BYTES_MAX} bytes; split it"])
+    return raw
+
+
+def _text(path: Path, raw: bytes) -> str:
+    # Spreadsheets put a byte order mark first; their "Unicode text" is UTF-16.
+    encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        row = raw.count(b"\n", 0, error.start) + 1
+        raise TableRejected(path=path, faults=[f"row {row}: is not UTF-8"]) from error
+
+
+# CSV ----------------------------------------------------------------------------------------------
+
+
+def _delimiters(text: str) -> list[str]:
+    """Return the delimiters that occur, a comma if none does; the likeliest first."""
+    head = text[:4096]
+    found = sorted(
+        (delimiter for delimiter in DELIMITERS if delimiter in head),
+        key=lambda delimiter: -head.count(delimiter),
+    )
+    return found or [","]
+
+
+def _csv(path: Path, text: str, delimiter: str) -> Iterator[Line]:
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 0
+    try:
+        for number, cells in enumerate(table, start=1):
+            if number > ROWS_MAX:
+                raise TableRejected(path=path, faults=[f"more than {ROWS_MAX} rows; split it"])
+            yield Line(f"row {number}", tuple(plain(cell) for cell in cells))
+    except csv.Error as error:
+        yield Line(f"row {number + 1}", fault=f"is not CSV ({error})")
+
+
+# SQL ----------------------------------------------------------------------------------------------
+
+
+def _sql(path: Path, text: str) -> Sheet:
+    lines: list[Line] = []
+    header: tuple[str, ...] | None = None
+    """Columns of the first statement that names any; those after it are brought into its order."""
+    for found in sql_tuples(text):
+        if len(lines) > ROWS_MAX:
+            raise TableRejected(path=path, faults=[f"more than {ROWS_MAX} rows; split it"])
+        if isinstance(found, SqlFault):
+            lines.append(Line(f"line {found.line}", fault=found.fault))
+            continue
+        if header is None and found.columns is not None:
+            header = found.columns
+            lines.append(Line(f"line {found.line}", header))
+        label = f"line {found.line}, tuple {found.number}"
+        if (values := _ordered(found, header)) is None:
+            lines.append(Line(label, fault="its statement names other columns than the first one"))
+        else:
+            cells = tuple(None if value is None else plain(value) for value in values)
+            lines.append(Line(label, cells))
+    return Sheet(tuple(lines))
+
+
+def _ordered(found: SqlTuple, header: tuple[str, ...] | None) -> Sequence[str | None] | None:
+    """Return the values in the order of the header; None when they are of other columns."""
+    if found.columns == header:
+        return found.values
+    if header is None or found.columns is None or len(found.values) != len(found.columns):
+        return None
+    by_column = dict(zip(found.columns, found.values, strict=True))
+    if by_column.keys() != set(header):
+        return None
+    return [by_column[column] for column in header]
+
+
+# XLSX ---------------------------------------------------------------------------------------------
+
+
+def _workbook(path: Path, raw: bytes) -> list[Sheet]:
+    from python_calamine import CalamineError, CalamineWorkbook  # not in the device's extra
+
+    _require_bounded(path, raw)
+    try:
+        book = CalamineWorkbook.from_filelike(io.BytesIO(raw))
+        sheets: list[Sheet] = []
+        for name in book.sheet_names:
+            sheet = book.get_sheet_by_name(name)
+            if sheet.height > ROWS_MAX or sheet.total_height * sheet.total_width > CELLS_MAX:
+                raise TableRejected(path=path, faults=[f"a sheet of more than {CELLS_MAX} cells"])
+            lines = (
+                _sheet_line(number, cells)
+                for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1)
+            )
+            sheets.append(Sheet(tuple(lines)))
+    except CalamineError as error:
+        # The library's message may show a cell: its kind is told, and what to do.
+        raise TableRejected(
+            path=path,
+            faults=[f"is no workbook that can be read ({type(error).__name__}); save it as XLSX"],
+        ) from None
+    return sheets
+
+
+def _require_bounded(path: Path, raw: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise TableRejected(
+            path=path, faults=["is no whole workbook; copy or save it again"]
+        ) from error
+    if unpacked > UNPACKED_BYTES_MAX:
+        raise TableRejected(path=path, faults=["its sheets are too large; split it"])
+
+
+def _sheet_line(number: int, values: Sequence[object]) -> Line:
+    cells: list[Cell] = []
+    for value in values:
+        match value:
+            case str():
+                cells.append(plain(value))
+            case bool() | time() | timedelta():
+                return Line(f"row {number}", fault=f"cell {len(cells) + 1} is a time or a truth")
+            case int() | float() | date():
+                cells.append(value)
+            case _:
+                cells.append(None)
+    return Line(f"row {number}", tuple(cells))

@@ -1,0 +1,150 @@
+"""What this office has published, and how a file would change it.
+
+Beside its producers, an office keeps what it last stated of each version. So a dry run compares
+without a server, and without the reader keys that its outbox is sealed to. What another office has
+published is not in it.
+"""
+
+import hashlib
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import msgspec
+
+from producers.device.files import replace_file
+from rekam.domain.errors import Corrupt
+from rekam.domain.keys import write_secret
+from rekam.runtime.settings import Settings
+
+Kind = Literal["regions", "denominators", "cohort"]
+
+SHOWN_MAX: Final = 10
+_KEY_FILE: Final = "people.key"
+_KEY_BYTES: Final = 32
+_NAME_CHARACTERS: Final = 32
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """What was last stated of one version."""
+
+    kind: Kind
+    version: str
+    cohort: str | None = None
+    valid_from: date | None = None
+    stated_ms: int
+    figures: dict[str, str | int]
+    """By region code or entry number: its name, its wajib, or a keyed digest of the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How what is stated now differs from what was stated before, by key."""
+
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    changed: Sequence[str] = ()
+
+    @classmethod
+    def between(cls, before: Mapping[str, str | int], after: Mapping[str, str | int]) -> Self:
+        """Compare two statements."""
+        return cls(
+            added=[key for key in after if key not in before],
+            removed=[key for key in before if key not in after],
+            changed=[key for key in after if key in before and after[key] != before[key]],
+        )
+
+    def __str__(self) -> str:
+        parts = (("added", self.added), ("removed", self.removed), ("changed", self.changed))
+        return ", ".join(f"{len(keys)} {word}{_shown(keys)}" for word, keys in parts)
+
+
+def _shown(keys: Sequence[str]) -> str:
+    if not keys:
+        return ""
+    more = len(keys) - SHOWN_MAX
+    rest = f" and {more} more" if more > 0 else ""
+    return f" ({', '.join(keys[:SHOWN_MAX])}{rest})"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRecord:
+    """The office's own record. One process at a time writes it: who states holds the outbox."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the record of an office."""
+        return cls(settings.home / "office" / "published")
+
+    def keep(self, publication: Publication) -> None:
+        """Take note of a publication that is durable as events; durable when this returns.
+
+        A crash between the two leaves the version before in the record, and so in dry runs.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path(publication), msgspec.json.encode(publication))
+
+    def publications(self, kind: Kind) -> list[Publication]:
+        """Return what was published of a kind, each version once, oldest first.
+
+        Raises Corrupt when a file of the record cannot be read.
+        """
+        found = [self._read(path) for path in sorted(self.folder.glob(f"{kind}-*.json"))]
+        return sorted(found, key=lambda one: (one.stated_ms, one.version))
+
+    def of_regencies(
+        self, kind: Kind, *, valid_from: date, codes: Iterable[str]
+    ) -> dict[str, str | int]:
+        """Return what holds by now in the regencies of these codes from a day on.
+
+        Every regency has its own latest version that is valid then, as the reports have it.
+        """
+        regencies = {code[:5] for code in codes}
+        by_regency: dict[str, dict[str, str | int]] = {}
+        valid = [
+            one
+            for one in self.publications(kind)
+            if one.valid_from is not None and one.valid_from <= valid_from
+        ]
+        for one in sorted(valid, key=lambda one: (one.valid_from, one.version)):
+            parts: defaultdict[str, dict[str, str | int]] = defaultdict(dict)
+            for code, figure in one.figures.items():
+                parts[code[:5]][code] = figure
+            by_regency |= {part: of for part, of in parts.items() if part in regencies}
+        return {code: figure for of in by_regency.values() for code, figure in of.items()}
+
+    def of_cohort(self, cohort: str) -> Publication | None:
+        """Return what was stated last of a list."""
+        found = [one for one in self.publications("cohort") if one.cohort == cohort]
+        return found[-1] if found else None
+
+    def person_digest(self, *parts: str | None) -> str:
+        """Return what stands for an entry here, so that no NIK does.
+
+        Keyed by a secret of this record: ten thousand million NIKs can be tried out otherwise.
+        """
+        path = self.folder / _KEY_FILE
+        if not path.exists():
+            write_secret(path, secrets.token_bytes(_KEY_BYTES))
+        told = msgspec.json.encode(parts)
+        return hashlib.blake2b(told, key=path.read_bytes(), digest_size=16).hexdigest()
+
+    def _path(self, publication: Publication) -> Path:
+        name = msgspec.json.encode([publication.cohort, publication.version])
+        digest = hashlib.sha256(name).hexdigest()[:_NAME_CHARACTERS]
+        return self.folder / f"{publication.kind}-{digest}.json"
+
+    def _read(self, path: Path) -> Publication:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Publication)
+        except msgspec.MsgspecError as error:
+            raise Corrupt(
+                f"{path} is damaged. Remove it: it serves dry runs alone, which then do not know "
+                "this version"
+            ) from error

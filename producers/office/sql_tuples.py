@@ -1,0 +1,159 @@
+"""Tuples of values in SQL text, as national region files come: `INSERT … (kode, nama) VALUES …`.
+
+Read, never run. Texts are in single or double quotes, with a doubled quote or a backslash before
+one that is meant; statements other than INSERT are passed over; bare tuples count as inserted.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_TOKEN: Final = re.compile(
+    r"""(?P<space>\s+)
+    |(?P<comment>--[^\n]*|\#[^\n]*|/\*.*?\*/)
+    |(?P<text>'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*")
+    |(?P<name>`[^`]*`|[A-Za-z_][A-Za-z0-9_$.]*)
+    |(?P<number>[-+]?\d[\d.eE]*)
+    |(?P<mark>[(),;])
+    |(?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_END: Final = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlTuple:
+    """One tuple; `columns` are those that its statement names, None when it names none."""
+
+    number: int
+    line: int
+    columns: tuple[str, ...] | None
+    values: tuple[str | None, ...]
+    """Texts and numbers as they are written; None for NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFault:
+    """A place that is no tuple of plain values."""
+
+    line: int
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    line: int
+
+
+def sql_tuples(text: str) -> Iterator[SqlTuple | SqlFault]:
+    """Yield every tuple that is inserted, and every one that cannot be read."""
+    statement: list[_Token] = []
+    number = 0
+    for token in _tokens(text):
+        if token.kind != _END and token.text != ";":
+            statement.append(token)
+            continue
+        for found in _statement(statement):
+            if isinstance(found, SqlFault):
+                yield found
+            else:
+                number += 1
+                yield SqlTuple(number, found.line, found.columns, found.values)
+        statement = []
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    line = 1
+    for match in _TOKEN.finditer(text):
+        kind, found = str(match.lastgroup), match.group()
+        if kind not in {"space", "comment"}:
+            yield _Token(kind, found, line)
+        line += found.count("\n")
+    yield _Token(_END, "", line)
+
+
+def _statement(tokens: list[_Token]) -> Iterator[SqlTuple | SqlFault]:
+    """Yield what one statement inserts; a statement of another kind inserts nothing."""
+    if not tokens:
+        return
+    columns: tuple[str, ...] | None = None
+    start = 0
+    if tokens[0].text != "(":
+        if tokens[0].text.upper() not in {"INSERT", "REPLACE"}:
+            if tokens[0].kind == "other":
+                yield SqlFault(tokens[0].line, "is no SQL; a quote is missing before it, perhaps")
+            return
+        words = [token.text.upper() for token in tokens]
+        if "VALUES" not in words:
+            yield SqlFault(tokens[0].line, "an INSERT without VALUES")
+            return
+        start = words.index("VALUES") + 1
+        named = [token.text for token in tokens[:start] if token.kind in {"name", "text", "mark"}]
+        if "(" in named:
+            listed = named[named.index("(") + 1 :]
+            columns = tuple(
+                name.strip("`'\"") for name in listed[: listed.index(")")] if name != ","
+            )
+    yield from _tuples(tokens[start:], columns)
+
+
+def _tuples(tokens: list[_Token], columns: tuple[str, ...] | None) -> Iterator[SqlTuple | SqlFault]:
+    place = 0
+    while place < len(tokens):
+        first = tokens[place]
+        if first.text == ",":
+            place += 1
+        elif first.text != "(":
+            yield SqlFault(first.line, "something else than a tuple between tuples")
+            place = _next(tokens, "(", after=place)
+        elif (end := _closing(tokens, place)) == len(tokens):
+            yield SqlFault(first.line, "a tuple that does not end")
+            return
+        else:
+            if (values := _values(tokens[place + 1 : end])) is None:
+                yield SqlFault(first.line, "a tuple of something else than texts and numbers")
+            else:
+                yield SqlTuple(0, first.line, columns, values)
+            place = end + 1
+
+
+def _next(tokens: list[_Token], mark: str, *, after: int) -> int:
+    """Return where a mark stands next, or the end."""
+    return next((n for n in range(after, len(tokens)) if tokens[n].text == mark), len(tokens))
+
+
+def _closing(tokens: list[_Token], place: int) -> int:
+    """Return where the parenthesis at `place` is closed, or the end."""
+    depth = 0
+    for n in range(place, len(tokens)):
+        depth += {"(": 1, ")": -1}.get(tokens[n].text, 0)
+        if depth == 0:
+            return n
+    return len(tokens)
+
+
+def _values(tokens: list[_Token]) -> tuple[str | None, ...] | None:
+    """Return the values between commas, or None when they are not plain."""
+    values: list[str | None] = []
+    for n, token in enumerate(tokens):
+        if n % 2:
+            if token.text != ",":
+                return None
+        elif token.kind == "text":
+            values.append(_unquoted(token.text))
+        elif token.kind == "number":
+            values.append(token.text)
+        elif token.text.upper() == "NULL":
+            values.append(None)
+        else:
+            return None
+    return tuple(values) if len(tokens) % 2 else None
+
+
+def _unquoted(text: str) -> str:
+    quote = text[0]
+    return _ESCAPED.sub(r"\1", text[1:-1].replace(quote * 2, quote))

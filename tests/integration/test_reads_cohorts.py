@@ -1,0 +1,261 @@
+"""Lists of people in PostgreSQL: any day, as known on any day, by version, signed and again."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+import pytest
+
+from projections.cohort.facts import Listed, Resolved
+from projections.reading import Connection
+from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash, open_snapshot
+from rekam.runtime.postgres import connect
+from rekam.runtime.queries import load_queries
+from tests.support.api import BEARER, SNAPSHOT_KEY, Client, serving
+from tests.support.rows import NIK, OTHER_NIK, RULES, Rows
+
+LIST = "kpu-lapas-bontang-2018"
+FEBRUARY, MARCH, APRIL = date(2018, 2, 10), date(2018, 3, 5), date(2018, 4, 9)
+PUBLISHED = {"terverifikasi": 184, "tercetak": 127, "belum_rekam": 83}
+TRUSTED = {SNAPSHOT_KEY.id: SNAPSHOT_KEY.public}
+QUERIES = load_queries("projections.cohort", "queries_read.sql")
+
+
+def bontang() -> Rows:
+    """Return the 427: what KPU said in February, and what a paper said of them in March."""
+    rows = Rows()
+    rows.handed_over(LIST, "1", entries=427, known=FEBRUARY)
+    fates: list[str | None] = [name for name, count in PUBLISHED.items() for _ in range(count)]
+    for number, bucket in enumerate(fates + [None] * 33, start=1):
+        code = "11" if bucket == "belum_rekam" else None
+        person = RULES.token(NIK) if number == 1 else None
+        rows.entry(Listed(LIST, number, person, code, "1"), known=FEBRUARY)
+        if bucket is not None:
+            rows.entry(Resolved(LIST, number, bucket, "KPU", "1"), known=FEBRUARY)
+        if number <= 186:
+            paper = Resolved(LIST, number, "tidak_ditemukan", "koran", "1")
+            rows.entry(paper, known=MARCH)
+    return rows
+
+
+def second_version(rows: Rows) -> None:
+    """Hand over a shorter list in April, numbered anew."""
+    rows.handed_over(LIST, "2", entries=2, known=APRIL)
+    rows.entry(Listed(LIST, 1, RULES.token(OTHER_NIK), "U", "2"), known=APRIL)
+    rows.entry(Listed(LIST, 2, RULES.token(NIK), None, "2"), known=APRIL)
+    rows.entry(Resolved(LIST, 2, "tercetak", "KPU", "2"), known=APRIL)
+
+
+@pytest.fixture
+async def client(database: str) -> AsyncIterator[Client]:
+    rows = bontang()
+    second_version(rows)
+    await rows.write(database)
+    async with serving(database) as opened:
+        yield opened
+
+
+async def figures(client: Client, path: str = "", **query: str) -> dict[str, Any]:
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    return await client.figures(f"/v1/cohorts/{LIST}{path}?{asked}", headers=BEARER)
+
+
+async def test_the_427_are_184_127_83_and_a_residual_of_33(client: Client) -> None:
+    answer = await figures(client, version="1")
+    assert answer["buckets"] == {**PUBLISHED, "unresolved": 33}
+    assert (answer["total"], answer["announced"], answer["residual"]) == (427, 427, 33)
+    assert sum(answer["buckets"].values()) == answer["total"]
+    assert answer["rule"] == "exclusive/v1"
+    assert answer["codes"] == {"11": 83}
+
+
+async def test_a_source_that_contradicts_stands_beside_and_is_counted(client: Client) -> None:
+    answer = await figures(client, version="1")
+    assert answer["sources"] == [
+        {"source": "KPU", "buckets": PUBLISHED},
+        {"source": "koran", "buckets": {"tidak_ditemukan": 186}},
+    ]
+    assert answer["disputed"] == {
+        "rule": "evidence-first/v1",
+        "entries": 186,
+        "buckets": {"terverifikasi": 184, "tercetak": 2},
+    }
+
+
+async def test_the_other_reading_is_named_and_sums_to_the_list_too(client: Client) -> None:
+    answer = await figures(client, version="1", rule="printed-within-verified/v1")
+    assert answer["rule"] == "printed-within-verified/v1"
+    assert answer["buckets"] == {"belum_rekam": 83, "terverifikasi": 311, "unresolved": 33}
+    assert answer["parts"] == {"terverifikasi": {"tercetak": 127}}
+    assert answer["total"] == 427
+
+
+async def test_a_list_is_as_it_was_on_a_day_and_as_it_was_known(client: Client) -> None:
+    for query in ({"as_of": "2018-03-01"}, {"known_at": "2018-03-01"}):
+        answer = await figures(client, **query)
+        assert (answer["version"], answer["versions"]) == ("1", ["1"])
+        assert [word["source"] for word in answer["sources"]] == ["KPU"]
+        assert answer["disputed"]["entries"] == 0
+    for query in ({"as_of": "2018-02-09"}, {"known_at": "2018-02-09"}):
+        [name] = query
+        refused = await client.get(f"/v1/cohorts/{LIST}?{name}={query[name]}")
+        assert refused.json()["code"] == "cohort_unknown"
+        assert (await client.figures(f"/v1/cohorts?{name}={query[name]}"))["cohorts"] == []
+
+
+async def test_without_a_version_the_latest_is_answered(client: Client) -> None:
+    answer = await figures(client)
+    assert (answer["version"], answer["versions"]) == ("2", ["1", "2"])
+    assert answer["buckets"] == {"tercetak": 1, "unresolved": 1}
+    [listed] = (await client.figures("/v1/cohorts"))["cohorts"]
+    assert (listed["version"], listed["total"]) == ("2", 2)
+
+
+async def test_a_version_that_is_none_is_404_with_its_own_code(client: Client) -> None:
+    response = await client.get(f"/v1/cohorts/{LIST}?version=3")
+    assert (response.status_code, response.json()["code"]) == (404, "version_unknown")
+    early = await client.get(f"/v1/cohorts/{LIST}?version=2&known_at=2018-03-01")
+    assert early.json()["code"] == "version_unknown"
+
+
+async def test_entries_come_by_number_without_a_nik_and_with_every_source(client: Client) -> None:
+    first = await figures(client, "/entries", version="1", limit="2")
+    assert first["entries"][0] == {
+        "entry": 1,
+        "token": RULES.token(NIK).hex(),
+        "code": None,
+        "code_means": None,
+        "bucket": "terverifikasi",
+        "is_disputed": True,
+        "sources": [
+            {"source": "KPU", "bucket": "terverifikasi", "stated_on": "2018-02-10"},
+            {"source": "koran", "bucket": "tidak_ditemukan", "stated_on": "2018-03-05"},
+        ],
+    }
+    numbers: list[int] = []
+    cursor = "0"
+    while cursor is not None:
+        page = await figures(client, "/entries", version="1", limit="100", cursor=cursor)
+        numbers += [entry["entry"] for entry in page["entries"]]
+        cursor = page["next_cursor"]
+    assert numbers == list(range(1, 428))
+    last = page["entries"][-1]
+    assert (last["bucket"], last["sources"], last["code"]) == ("unresolved", [], None)
+    assert NIK not in json.dumps(first)
+
+
+async def test_entries_want_the_token(client: Client) -> None:
+    for path in ("entries", "comparison?version_from=1"):
+        response = await client.get(f"/v1/cohorts/{LIST}/{path}")
+        assert response.json()["code"] == "unauthorised"
+
+
+async def test_a_code_that_is_known_has_its_meaning(client: Client) -> None:
+    page = await figures(client, "/entries")
+    assert [(one["code"], one["code_means"]) for one in page["entries"]] == [
+        ("U", "changed"),
+        (None, None),
+    ]
+
+
+async def test_two_versions_are_compared_person_by_person(client: Client) -> None:
+    answer = await figures(client, "/comparison", version_from="1")
+    assert (answer["version_to"], answer["total_from"], answer["total_to"]) == ("2", 427, 2)
+    assert (answer["added"], answer["removed"], answer["changed"]) == (1, 426, 1)
+    assert answer["total_from"] + answer["added"] - answer["removed"] == answer["total_to"]
+    assert answer["moves"] == [
+        {"bucket_from": "terverifikasi", "bucket_to": "tercetak", "entries": 1}
+    ]
+    assert answer["renumbered"] == 1
+
+
+async def test_lists_with_slashes_in_their_ids_do_not_mix(database: str) -> None:
+    rows = Rows()
+    for cohort, version, entries in (("a", "1/2", 2), ("a/1", "2", 1)):
+        rows.handed_over(cohort, version, entries=entries, known=MARCH)
+        for number in range(entries):
+            rows.entry(Listed(cohort, number, None, None, version), known=MARCH)
+    await rows.write(database)
+    async with serving(database) as client:
+        found = (await client.figures("/v1/cohorts"))["cohorts"]
+        page = await client.figures("/v1/cohorts/a/entries", headers=BEARER)
+    assert [(one["cohort"], one["versions"], one["total"], one["announced"]) for one in found] == [
+        ("a", ["1/2"], 2, 2),
+        ("a/1", ["2"], 1, 1),
+    ]
+    assert [entry["entry"] for entry in page["entries"]] == [0, 1]
+
+
+# Snapshots ---------------------------------------------------------------------------------------
+
+
+async def snapshot(client: Client, **query: str) -> bytes:
+    asked = "&".join(f"{name}={value}" for name, value in query.items())
+    response = await client.get(f"/v1/cohorts/{LIST}/snapshot?{asked}")
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def opened(raw: bytes) -> CohortSnapshot:
+    return open_snapshot(raw, TRUSTED)
+
+
+async def test_a_snapshot_is_signed_and_vouches_for_figures_and_entries(client: Client) -> None:
+    told = opened(await snapshot(client, version="1", known_at="2018-03-31"))
+    assert told.buckets == {**PUBLISHED, "unresolved": 33}
+    assert (told.total, told.residual) == (427, 33)
+    assert (told.as_of, told.known_at) == (date(2018, 3, 31), date(2018, 3, 31))
+    assert told.sources["koran"] == {"tidak_ditemukan": 186}
+    entries: list[dict[str, Any]] = []
+    for cursor in ("0", "400"):
+        page = await figures(client, "/entries", version="1", limit="400", cursor=cursor)
+        entries += page["entries"]
+    assert told.entries_sha256 == entries_hash(
+        (one["entry"], one["code"], one["bucket"]) for one in entries
+    )
+
+
+async def test_a_snapshot_is_made_again_byte_for_byte_when_more_is_known(
+    database: str, client: Client
+) -> None:
+    query = {"version": "1", "as_of": "2018-03-20", "known_at": "2018-03-31"}
+    before = await snapshot(client, **query)
+    more = bontang()
+    second_version(more)
+    more.entry(Resolved(LIST, 427, "tercetak", "dinas", "1"), known=APRIL, on=MARCH)
+    connection = await connect(database)
+    try:
+        await connection.execute("TRUNCATE cohort_entry, cohort_cell, cohort_claim, reference")
+        await connection.execute("TRUNCATE projection_position")
+    finally:
+        await connection.close()
+    await more.write(database)
+    assert opened(await snapshot(client, **(query | {"known_at": "2018-04-10"}))).residual == 32
+    assert await snapshot(client, **query) == before
+
+
+async def test_no_snapshot_is_made_of_a_day_that_is_not_over(client: Client) -> None:
+    response = await client.get(f"/v1/cohorts/{LIST}/snapshot?known_at=2018-04-11")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
+    assert opened(await snapshot(client)).known_at == date(2018, 4, 10)
+
+
+# Plans -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", ["sum_buckets", "sum_claims"])
+async def test_a_list_is_one_indexed_sum(database: str, query: str) -> None:
+    connection: Connection = await connect(database)
+    rows = bontang()
+    second_version(rows)
+    await rows.write(database)
+    try:
+        async with connection.transaction():  # type: ignore[attr-defined]  # asyncpg's own
+            await connection.fetch("SET LOCAL enable_seqscan = off")
+            found = await connection.fetch(f"EXPLAIN {QUERIES[query]}", APRIL, APRIL, LIST, "1")
+    finally:
+        await connection.close()  # type: ignore[attr-defined]  # as above
+    plan = "\n".join(row[0] for row in found)  # type: ignore[index]  # asyncpg's rows have both
+    assert "Seq Scan" not in plan
+    assert "Index Cond: ((cohort = " in plan

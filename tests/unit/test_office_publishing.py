@@ -1,0 +1,249 @@
+"""Files that are too large for an event, re-coded places, and dry runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from producers.office.published import SHOWN_MAX, Difference, PublishedRecord
+from rekam.cli.root import run
+from rekam.domain.errors import Corrupt
+from rekam.domain.events import (
+    CohortEntryResolved,
+    DenominatorPublished,
+    EventData,
+    TreePublished,
+    decode,
+    encode,
+)
+from rekam.domain.segment import EVENT_BYTES_MAX
+from rekam.runtime.settings import Settings
+from tests.support.office import NOBODY, new_office, waiting
+
+NIK = "6408080101700001"
+TRY_AGAIN, MISUSE = 75, 2
+TREE_2017 = ["--version", "2017", "--valid-from", "2017-01-01"]
+
+
+@pytest.fixture
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    settings = new_office(tmp_path / "home")
+    monkeypatch.setenv("REKAM_HOME", str(settings.home))
+    monkeypatch.setenv("REKAM_KAFKA", NOBODY)
+    return settings
+
+
+def stated(settings: Settings, name: str = "registrar") -> Sequence[EventData]:
+    events = waiting(settings, settings.home / "office" / name)
+    for event in events:
+        assert decode(encode(event)) == event
+        assert len(encode(event)) <= EVENT_BYTES_MAX
+    return [event.data for event in events]
+
+
+def publish_regions(path: Path, *more: str, text: str | None = None) -> int:
+    if text is not None:
+        path.write_text(text)
+    return run(["office", "publish-regions", str(path), *TREE_2017, *more])
+
+
+def test_a_tree_of_many_regencies_becomes_a_version_of_each(
+    office: Settings, tmp_path: Path
+) -> None:
+    rows = ["kode,nama", "64,KALTIM", "64.08,KUTAI TIMUR", "64.09,PASER"]
+    rows += [f"64.{8 + n % 2:02}.{n // 2 % 90:02}.{2001 + n // 180},Desa {n}" for n in range(1600)]
+    assert publish_regions(tmp_path / "r.csv", text="\n".join(rows)) == TRY_AGAIN
+    facts = stated(office)
+    assert all(isinstance(fact, TreePublished) for fact in facts)
+    trees = {fact.version: fact for fact in facts if isinstance(fact, TreePublished)}
+    assert list(trees) == ["2017/64", "2017/64.08", "2017/64.09"]
+    assert [len(tree.regions) for tree in trees.values()] == [1, 801, 801]
+    assert {region.code[:5] for region in trees["2017/64.08"].regions} == {"64.08"}
+
+
+def test_long_names_split_a_tree_before_its_event_is_too_large(
+    office: Settings, tmp_path: Path
+) -> None:
+    rows = ["kode,nama"]
+    rows += [f"64.{8 + n % 2:02}.01.{2001 + n // 2},{'Batu ' * 15}{n}" for n in range(900)]
+    assert publish_regions(tmp_path / "r.csv", text="\n".join(rows)) == TRY_AGAIN
+    assert len(stated(office)) == 2
+
+
+@pytest.mark.parametrize(
+    ("regions", "name", "reason"),
+    [(1600, "x", "64.08: 1600 rows; an event holds 1500"), (900, "Batu " * 30, "bytes; an event")],
+)
+def test_a_regency_that_is_too_large_alone_is_refused_whole(
+    office: Settings,
+    tmp_path: Path,
+    *,
+    regions: int,
+    name: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [
+        "kode,nama",
+        *(f"64.08.{n // 99 + 1:02}.{2001 + n % 99},{name}" for n in range(regions)),
+    ]
+    assert publish_regions(tmp_path / "r.csv", text="\n".join(rows)) == MISUSE
+    assert reason in capsys.readouterr().err
+    assert not (office.home / "office").exists()
+
+
+def test_denominators_of_a_nation_become_a_version_a_regency(
+    office: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "wajib.csv"
+    rows = [f"64.{n % 20:02}.01.{2001 + n // 20},{n}" for n in range(4000)]
+    path.write_text("\n".join(["desa,wajib", *rows]))
+    arguments = ["office", "publish-denominators", str(path), "--basis", "DKB", *TREE_2017]
+    assert run(arguments) == TRY_AGAIN
+    facts = stated(office)
+    assert len(facts) == 20
+    assert all(isinstance(fact, DenominatorPublished) for fact in facts)
+    assert sum(len(fact.rows) for fact in facts if isinstance(fact, DenominatorPublished)) == 4000
+
+
+def test_a_re_coded_place_is_published_with_its_tree(office: Settings, tmp_path: Path) -> None:
+    recoded = tmp_path / "recoded.csv"
+    recoded.write_text("kode lama,kode baru\n6408122002,64.08.12.1002\n")
+    text = "kode,nama\n64.08,Kutai Timur\n64.08.12,Sangatta Selatan\n64.08.12.1002,Singa Geweh\n"
+    assert publish_regions(tmp_path / "r.csv", "--recoded", str(recoded), text=text) == TRY_AGAIN
+    (tree,) = stated(office)
+    assert isinstance(tree, TreePublished)
+    assert tree.mapping == {"64.08.12.2002": "64.08.12.1002"}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("64.08.12.2002,64.08.12.1003", "row 2: column baru: 64.08.12.1003 is not in the tree"),
+        ("64.08.12,64.08.12.1002", "row 2: column lama: 64.08.12 is still in the tree"),
+        ("64.08.12.1002,64.08.12.1002", "row 2: is re-coded to itself"),
+    ],
+)
+def test_a_re_coding_that_the_tree_contradicts_is_refused(
+    office: Settings, tmp_path: Path, row: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recoded = tmp_path / "recoded.csv"
+    recoded.write_text(f"lama,baru\n{row}\n")
+    text = "kode,nama\n64.08,Kutai Timur\n64.08.12,Sangatta Selatan\n64.08.12.1002,Singa Geweh\n"
+    assert publish_regions(tmp_path / "r.csv", "--recoded", str(recoded), text=text) == MISUSE
+    assert reason in capsys.readouterr().err
+    assert not (office.home / "office").exists()
+
+
+def test_a_dry_run_says_what_would_change_and_states_nothing(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.csv"
+    first = "kode,nama\n64.08,Kutai Timur\n64.08.05,Sangkulirang\n64.08.05.2006,Benua Baru\n"
+    later = "kode,nama,luas\n64.08,Kutai Timur\n64.08.05.2006,Benua Baru Ilir\n64.08.06,Busang\n"
+    assert publish_regions(path, "--dry-run", text=first) == 0
+    assert not (office.home / "office").exists()
+    assert "nothing was published from here before" in capsys.readouterr().out
+    publish_regions(path, text=first)
+    before = stated(office)
+    capsys.readouterr()
+    assert publish_regions(path, "--dry-run", text=later) == 0
+    told = capsys.readouterr().out
+    assert "1 added (64.08.06), 1 removed (64.08.05), 1 changed (64.08.05.2006)" in told
+    assert "columns passed over: 1" in told
+    assert "without the region above them in the file: 1 (64.08.05.2006)" in told
+    assert stated(office) == before
+
+
+@pytest.mark.usefixtures("office")
+def test_a_dry_run_compares_with_what_is_valid_then_in_these_regencies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wajib.csv"
+
+    def publish(valid_from: str, text: str, *more: str) -> str:
+        path.write_text(f"desa,wajib\n{text}")
+        arguments = ["--version", f"DKB {valid_from}", "--basis", "DKB", "--valid-from", valid_from]
+        run(["office", "publish-denominators", str(path), *arguments, *more])
+        return capsys.readouterr().out
+
+    publish("2016-06-30", "64.08.01.2001,500\n")
+    publish("2017-06-30", "64.08.01.2001,510\n64.09.01.2001,7\n")
+    publish("2017-12-31", "64.09.01.2001,8\n")
+    told = publish("2018-06-30", "64.08.01.2001,505\n64.08.01.2002,3\n", "--dry-run")
+    assert "1 added (64.08.01.2002), 0 removed, 1 changed (64.08.01.2001)" in told
+    assert "wajib KTP of these regencies before: 510" in told
+    assert "0 added, 0 removed, 0 changed" in publish(
+        "2016-12-31", "64.08.01.2001,500\n", "--dry-run"
+    )
+
+
+def test_names_are_looked_up_in_the_tree_that_was_published_here(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wajib = tmp_path / "wajib.csv"
+    wajib.write_text("desa,wajib\nBenua Baru,500\n")
+    arguments = ["office", "publish-denominators", str(wajib), "--basis", "DKB", *TREE_2017]
+    assert run(arguments) == MISUSE
+    assert "--regions" in capsys.readouterr().err
+    publish_regions(tmp_path / "r.csv", text="kode,nama\n64.08.05.2006,Benua Baru\n")
+    assert run(arguments) == TRY_AGAIN
+    _, fact = stated(office)
+    assert isinstance(fact, DenominatorPublished)
+    assert fact.rows[0].desa == "64.08.05.2006"
+
+
+def test_a_dry_run_of_a_list_tells_entries_and_never_a_nik(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "list.csv"
+    arguments = ["office", "publish-cohort", str(path), "--cohort", "lapas", "--title", "Lapas"]
+    path.write_text(f"entry,nik,bucket\n1,{NIK},tercetak\n2,,\n")
+    run([*arguments, "--version", "1", "--source", "KPU"])
+    path.write_text(f"entry,nik,bucket\n1,{NIK},terverifikasi\n3,{NIK},\n")
+    capsys.readouterr()
+    assert run([*arguments, "--version", "2", "--source", "KPU", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "1 added (3), 1 removed (2), 1 changed (1)" in told
+    assert "of a person named before: 1 (3)" in told
+    assert "without a NIK: 0" in told
+    kept = b"".join(path.read_bytes() for path in (office.home / "office/published").iterdir())
+    assert NIK.encode() not in kept
+    assert NIK not in told
+
+
+def test_another_source_states_what_it_found(office: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "found.csv"
+    path.write_text("no,hasil\n7,tidak_ditemukan\n")
+    arguments = ["office", "resolve-cohort", str(path), "--cohort", "lapas", "--source", "koran"]
+    assert run([*arguments, "--dry-run"]) == 0
+    assert run(arguments) == TRY_AGAIN
+    assert stated(office, "kpu") == [
+        CohortEntryResolved(cohort="lapas", entry=7, bucket="tidak_ditemukan", source="koran")
+    ]
+
+
+def test_a_dry_run_of_statuses_counts_them(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "statuses.csv"
+    path.write_text(f"nik,status,tanggal\n{NIK},PROCESSING,01/02/2018\n")
+    assert run(["office", "observe-status", str(path), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert "PROCESSING: 1" in told
+    assert NIK not in told
+    assert not (office.home / "office").exists()
+
+
+def test_a_damaged_record_is_named_with_what_to_do(office: Settings) -> None:
+    record = PublishedRecord.of(office)
+    record.folder.mkdir(parents=True)
+    (record.folder / "regions-x.json").write_text("{")
+    with pytest.raises(Corrupt, match="Remove it"):
+        record.publications("regions")
+
+
+def test_a_long_difference_is_cut_and_counted() -> None:
+    many = {str(n): 1 for n in range(SHOWN_MAX + 5)}
+    assert "and 5 more" in str(Difference.between({}, many))
+    assert str(Difference.between(many, {})).startswith("0 added, 15 removed (0, 1,")
