@@ -150,8 +150,8 @@ class Desk:
     limits: Limits = field(default_factory=Limits)
     judging: ThreadPoolExecutor = field(init=False)
     """Where many signatures are verified: one thread, so that the loop turns meanwhile. libsodium
-    lets go of the interpreter: requests of 64 took 10 to 40 % less time for 8 % more of the
-    processor; a second thread only cost (tests/benchmarks/gateway.py)."""
+    lets go of the interpreter: in three noisy rounds requests of 64 took 8 to 46 % less time for 5
+    to 11 % more of the processor; a second thread mostly cost."""
     in_flight: InFlight = field(init=False)
     client_requests: TokenBuckets = field(init=False)
     client_unverified: TokenBuckets = field(init=False)

@@ -24,6 +24,7 @@ from tests.support.routes import sealed_beats
 from tests.support.tls import make_certificate
 
 PRODUCER = ProducerId("dev-1")
+SEGMENTS_GOLDEN = Path(__file__).parents[1] / "golden" / "segments"
 RECEIPT = sign_receipt(
     Receipt(1, "dev-1", 1_600_000_000_000), SigningKey.from_seed(bytes([42]) * 32)
 )
@@ -104,6 +105,20 @@ async def test_a_receipt_comes_along_or_is_asked_for() -> None:
     async with saying(say) as server, GatewayRoute(server.url) as route:
         assert (await route.send(sealed_beats(1), producer=PRODUCER)).receipt == RECEIPT
         assert await route.receipt(PRODUCER) == RECEIPT
+
+
+async def test_a_segment_of_a_newer_version_does_not_end_the_sending() -> None:
+    """A stick may carry one: this software cannot read its header, and passes it on."""
+    newer = (SEGMENTS_GOLDEN / "bad" / "version-2.seg").read_bytes()
+    nameless = {"producer": "", "epoch": 0, "first": 0, "last": 0}
+
+    def say(_: Request) -> bytes:
+        verdict = {"verdict": "retry", "code": "unknown_version", "append_ms": None}
+        return answer({"results": [nameless | verdict], "server_ms": 7})
+
+    async with saying(say) as server, GatewayRoute(server.url) as route:
+        delivery = await route.send([newer], producer=PRODUCER)
+    assert delivery.verdicts == (SegmentVerdict("retry", code="unknown_version"),)
 
 
 async def test_without_a_receipt_there_is_none() -> None:
