@@ -19,6 +19,7 @@ from tests.support.faulty_fleet import Run, audit, let_live, running
 from tests.support.machine import command, free_port
 from tests.support.office import new_office
 from tests.support.processor import Projections
+from tests.support.waiting import until
 
 SEED = 5
 FAR_FUTURE_MS = 1_900_000_000_000
@@ -179,9 +180,11 @@ async def test_it_waits_for_a_kafka_that_comes_back(
     fleet = fleet_of("offline", "duplicate-route", devices=60, events=6_000)
     living = asyncio.create_task(let_live(fleet, settings))
     homes = settings.home / "simulator"
-    async with asyncio.timeout(60):
-        while not any(homes.glob("*/*/outbox.db-wal")):  # noqa: ASYNC110 - other threads make it
-            await asyncio.sleep(0.01)
+
+    async def has_begun() -> bool:
+        return any(homes.glob("*/*/outbox.db-wal"))
+
+    await until(has_begun)
     await own_kafka.kill()
     await own_kafka.start()
     run = await living

@@ -8,6 +8,7 @@ Whoever may connect may record; that is all they may. Nothing of the queue can b
 
 import asyncio
 import socket
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import tzinfo
@@ -46,6 +47,7 @@ CONNECTIONS_MAX: Final = 32
 """Of all addresses together; more are answered that there are too many."""
 
 REQUEST_LINES_MAX: Final = 2_000
+FRAMES_MAX: Final = 8
 STOP_SECONDS_MAX: Final = 5.0
 """How long appends in flight may take after `stopping` is set."""
 
@@ -154,8 +156,14 @@ class _Guests:
             await handler(reader, writer)
         except (ConnectionError, TimeoutError) as error:
             log.info("local_connection_lost", error=type(error).__name__)
-        except Exception:
-            log.exception("local_connection_failed")
+        except Exception as error:  # noqa: BLE001 - a task's top: our bug ends this connection alone
+            # Frames without the message: what an exception says may show what an event holds.
+            frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+            log.error(  # noqa: TRY400 - see above
+                "local_connection_failed",
+                error=type(error).__name__,
+                frames=[f"{frame.name}:{frame.lineno}" for frame in frames],
+            )
         finally:
             writer.close()
 
