@@ -47,6 +47,7 @@ from rekam.domain.keys import ReaderPublicKey
 from rekam.domain.segment import EVENT_BYTES_MAX, producer_id
 from rekam.runtime.invocation import settings_of
 from rekam.runtime.keyring import load_reader_public
+from rekam.runtime.lean_memory import give_memory_back
 
 
 class Endpoint(Protocol):
@@ -141,6 +142,7 @@ def run(
 
     With --listen, programs of this machine append events by it, and the operator has a page.
     """
+    give_memory_back()
     settings = settings_of(context)
     watch = RouteWatch(folder)
     endpoint = partial(

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from producers.device.route import Delivery, SegmentVerdict, allowed_seconds
@@ -26,6 +25,10 @@ from rekam.domain import segment as segments_v1
 from rekam.domain.errors import Held, Misconfigured, Overloaded, SegmentRejected, Unavailable
 from rekam.domain.ids import ProducerId
 from rekam.domain.receipt import RECEIPT_BYTES_MAX
+from rekam.runtime.lean_imports import without_rich
+
+with without_rich():
+    import httpx
 
 CONTENT_TYPE: Final = "application/vnd.rekam.segments"
 

@@ -26,6 +26,9 @@ PAGE_BYTES: Final = 4096
 WAL_PAGES: Final = 1000
 """Pages after which SQLite moves the WAL into the file."""
 
+CACHE_KIB: Final = 512
+"""Of pages in memory. The queue is written and read in order: more would be kept, and not used."""
+
 BALLAST_BYTES: Final = 3 * WAL_PAGES * PAGE_BYTES
 """The WAL, and two transactions of the largest kind that makes room."""
 
@@ -113,6 +116,7 @@ def _set_pragmas(connection: apsw.Connection, path: Path, *, pages_max: int) -> 
         ("synchronous", "full", 2),  # an fsync a commit; tests/fault/test_device_outbox_power.py
         ("secure_delete", "on", 1),
         ("wal_autocheckpoint", WAL_PAGES, WAL_PAGES),
+        ("cache_size", -CACHE_KIB, -CACHE_KIB),
         ("foreign_keys", "off", 0),
         # Off: a file that somebody edited must not run SQL of his making in a trigger or a view.
         ("trusted_schema", "off", 0),

@@ -15,6 +15,7 @@ import click
 
 from rekam.domain.errors import Misconfigured, RekamError
 from rekam.runtime.invocation import Invocation
+from rekam.runtime.lean_imports import without_rich
 
 EXIT_INTERRUPTED = 130
 EXIT_TRY_AGAIN = 75
@@ -45,6 +46,8 @@ class Noun:
 
     def load(self) -> click.Command:
         """Import the command."""
+        with without_rich():
+            import_module("structlog")
         module, _, attribute = self.target.partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command), self.target  # noqa: S101 - our own bug

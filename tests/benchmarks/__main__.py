@@ -24,6 +24,7 @@ from tests.benchmarks.gateway import measure_gateway
 from tests.benchmarks.live_fold import FoldRate, measure_fold
 from tests.benchmarks.machine import Machine, Timing
 from tests.benchmarks.report import Results, print_report
+from tests.benchmarks.running import ROUTES, measure_running
 from tests.benchmarks.steps import measure_steps
 from tests.benchmarks.waiting import SHAPES, measure_waiting
 from tests.benchmarks.wire import measure_wire
@@ -137,6 +138,10 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
                 )
                 for shape in SHAPES
             ]
+            _say("a device that sends what waits")
+            running = [
+                await measure_running(machine, route, events=sizes.waiting) for route in ROUTES
+            ]
             _say("the gateway")
             gateway = await measure_gateway(machine, _workload(sizes.gateway))
             _say("where the time goes")
@@ -155,6 +160,7 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
         wire=wire,
         appends=appends,
         waiting=waiting,
+        running=running,
         gateway=gateway,
         steps=steps,
     )

@@ -12,6 +12,7 @@ from tests.benchmarks.comparison import StockRate
 from tests.benchmarks.gateway import GatewayRate
 from tests.benchmarks.live_fold import FoldRate
 from tests.benchmarks.machine import Timing
+from tests.benchmarks.running import Running
 from tests.benchmarks.steps import STEPS, Steps
 from tests.benchmarks.waiting import RSS_BYTES_MAX, START_SECONDS_MAX, Waiting
 from tests.benchmarks.wire import WireSize
@@ -39,6 +40,7 @@ class Results:
     wire: Sequence[WireSize]
     appends: AppendRates
     waiting: Sequence[Waiting]
+    running: Sequence[Running]
     gateway: Sequence[GatewayRate]
     steps: Sequence[Steps]
 
@@ -111,6 +113,15 @@ class Results:
                 }
                 for found in self.waiting
             ],
+            "running": [
+                {
+                    "route": found.route,
+                    "events": found.events,
+                    "rss_bytes": found.rss_bytes,
+                    "rss_bytes_wanted": RSS_BYTES_MAX,
+                }
+                for found in self.running
+            ],
             "gateway": [
                 {
                     "segments_per_request": rate.segments_per_request,
@@ -146,6 +157,7 @@ def print_report(results: Results, console: Console) -> None:
         _wire(results.wire),
         _appends(results.appends),
         _waiting(results.waiting),
+        _running(results.running),
         _gateway(results.gateway),
         *map(_steps, results.steps),
     ):
@@ -248,6 +260,22 @@ def _waiting(found: Iterable[Waiting]) -> Table:
                 _reached(
                     f"<= {1000 * START_SECONDS_MAX:.0f}", one.start_seconds <= START_SECONDS_MAX
                 ),
+                f"{one.rss_bytes / 1e6:.1f}",
+                _reached(f"<= {RSS_BYTES_MAX / 1e6:.0f}", one.rss_bytes <= RSS_BYTES_MAX),
+            )
+            for one in found
+        ],
+    )
+
+
+def _running(found: Iterable[Running]) -> Table:
+    return _table(
+        "A whole `rekam device run` that brings them to the log",
+        ("", "events", "memory, MB", "wanted"),
+        [
+            (
+                f"by {one.route}",
+                f"{one.events:,}",
                 f"{one.rss_bytes / 1e6:.1f}",
                 _reached(f"<= {RSS_BYTES_MAX / 1e6:.0f}", one.rss_bytes <= RSS_BYTES_MAX),
             )

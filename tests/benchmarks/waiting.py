@@ -4,6 +4,7 @@
 freshly started: it opens the home, asks how things stand, and reads, seals or sends a first batch.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,7 @@ class Waiting(msgspec.Struct, frozen=True):
 
 def measure_waiting(folder: Path, shape: Shape, *, events: int) -> Waiting:
     """Let so many events wait in a new home, and measure a process that finds them there."""
-    _fill(folder, shape, events=events)
+    fill(folder, shape, events=events)
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.waiting", str(folder), shape],
         check=True,
@@ -56,10 +57,11 @@ def measure_waiting(folder: Path, shape: Shape, *, events: int) -> Waiting:
     return msgspec.json.decode(done.stdout, type=Waiting)
 
 
-def _fill(folder: Path, shape: Shape, *, events: int) -> None:
+def fill(folder: Path, shape: Shape, *, events: int, producer: str = "recorder-01") -> None:
+    """Make a producer's home in which so many recordings wait."""
     reader = ReaderPrivateKey.generate().public
     home = ProducerHome.create(
-        folder, producer=ProducerId("recorder-01"), kind="recorder", reader=reader
+        folder, producer=ProducerId(producer), kind="recorder", reader=reader
     )
     with home:
         for first in range(0, events, APPENDED_AT_ONCE):
@@ -114,19 +116,20 @@ def _find(folder: Path, shape: Shape) -> Waiting:
         file_bytes=status.disk_bytes,
         start_seconds=found - started,
         batch_seconds=done - found,
-        rss_bytes=_rss_bytes_max(),
+        rss_bytes=peak_bytes(os.getpid()),
     )
 
 
-def _rss_bytes_max() -> int:
-    """Return the most that this process had in memory.
+def peak_bytes(pid: int) -> int:
+    """Return the most that a running process had in memory.
 
-    Not by getrusage: that counts what its parent had when it started this one.
+    Not by getrusage: that counts what its parent had when it started it.
     """
-    for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
+    status = Path(f"/proc/{pid}/status")
+    for line in status.read_text("ascii", "replace").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise ValueError("/proc/self/status does not tell VmHWM")
+    raise ValueError(f"{status} does not tell VmHWM")
 
 
 def _main() -> None:
