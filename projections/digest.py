@@ -8,7 +8,7 @@ can choose rows freely the log's own signatures stand, not this sum.
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from rekam.runtime.queries import load_queries
 
 QUERIES: Final = load_queries("projections", "digest_queries.sql")
 ROWS_A_FETCH: Final = 5_000
+TABLES: Final = tuple(table for tables in PROJECTIONS.values() for table in tables)
 _MODULUS: Final = 1 << 256
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -33,12 +34,23 @@ class TableDigest:
         key_columns = KEY_COLUMNS[table]
         for row in rows:
             key = _encode(row[:key_columns])
-            self.hashes[key] = hashlib.blake2b(_encode(row), digest_size=32).digest()
+            self.hashes[key] = _hash(row)
 
     @property
     def sum(self) -> int:
         """Return the sum of the rows' hashes."""
         return sum(int.from_bytes(row, "big") for row in self.hashes.values()) % _MODULUS
+
+
+def _hash(row: Row) -> bytes:
+    return hashlib.blake2b(_encode(row), digest_size=32).digest()
+
+
+class TableSum(NamedTuple):
+    """A table's digest without its rows."""
+
+    rows: int
+    sum: int
 
 
 Digests = Mapping[str, TableDigest]
@@ -53,15 +65,26 @@ def digests_of(tables: Mapping[str, Iterable[Row]]) -> Digests:
     return digests
 
 
-async def live_digests(connection: Any) -> Digests:
+async def live_digests(connection: Any, tables: Iterable[str] = TABLES) -> Digests:
     """Return the digests of the live tables, read inside the caller's (snapshot) transaction."""
     digests: dict[str, TableDigest] = {}
-    for tables in PROJECTIONS.values():
-        for table in tables:
-            digests[table] = TableDigest()
-            async for rows in _fetches(connection, QUERIES[f"read_{table}"]):
-                digests[table].add(table, rows)
+    for table in tables:
+        digests[table] = TableDigest()
+        async for rows in _fetches(connection, QUERIES[f"read_{table}"]):
+            digests[table].add(table, rows)
     return digests
+
+
+async def live_sums(connection: Any) -> dict[str, TableSum]:
+    """Return the sum of each live table, with what one row needs of memory; as `live_digests`."""
+    sums: dict[str, TableSum] = {}
+    for table in TABLES:
+        rows_all = total = 0
+        async for rows in _fetches(connection, QUERIES[f"read_{table}"]):
+            rows_all += len(rows)
+            total += sum(int.from_bytes(_hash(row), "big") for row in rows)
+        sums[table] = TableSum(rows_all, total % _MODULUS)
+    return sums
 
 
 async def _fetches(connection: Any, query: str) -> AsyncIterator[list[Row]]:
@@ -70,7 +93,7 @@ async def _fetches(connection: Any, query: str) -> AsyncIterator[list[Row]]:
         yield [tuple(row) for row in rows]
 
 
-def projection_digests(digests: Digests) -> dict[str, str]:
+def projection_digests(digests: Mapping[str, TableDigest | TableSum]) -> dict[str, str]:
     """Return the digest of each projection, hex: of its tables' names and sums."""
     found: dict[str, str] = {}
     for projection, tables in PROJECTIONS.items():

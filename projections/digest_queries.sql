@@ -2,10 +2,18 @@
 -- Rows that only lock a name which nothing admitted has spoken of are no part of the projection.
 SELECT producer, facts, contact_ms FROM producer WHERE facts <> ''::bytea OR contact_ms > 0;
 
+-- name: read_producer_anchor
+-- All rows.
+SELECT producer, boot, facts FROM producer_anchor;
+
 -- name: read_ledger_segment
 -- All rows.
 SELECT producer, epoch, first, hash, last, prev, partition, log_offset, append_ms, sealed_ms, lost,
     contents FROM ledger_segment;
+
+-- name: read_ledger_boot
+-- All rows.
+SELECT producer, boot, epoch, first, last FROM ledger_boot;
 
 -- name: read_ledger_copy
 -- All rows.
@@ -25,9 +33,25 @@ FROM quarantined_record;
 -- All rows.
 SELECT producer, epoch, seq, hash, verdict, reason, detail FROM excluded_event;
 
+-- name: read_record_decision
+-- All rows.
+SELECT key, facts FROM record_decision;
+
+-- name: read_discarded_cell
+-- All rows.
+SELECT partition, log_offset, first, last, decisions FROM discarded_cell;
+
 -- name: read_person
 -- All rows.
-SELECT key, facts FROM person;
+SELECT key, facts, nik FROM person;
+
+-- name: read_person_access
+-- All rows.
+SELECT key, facts FROM person_access;
+
+-- name: read_access_cell
+-- All rows.
+SELECT caller, call, accessed_on, known_on, accesses FROM access_cell;
 
 -- name: read_cohort_entry
 -- All rows.
@@ -56,6 +80,26 @@ SELECT desa, occurred_year, known_year, people FROM coverage_year;
 -- name: read_verification_cell
 -- All rows.
 SELECT desa, status, people FROM verification_cell;
+
+-- name: read_verification_age
+-- All rows.
+SELECT desa, status, since_on, people FROM verification_age;
+
+-- name: read_verification_suket
+-- All rows.
+SELECT desa, issued_on, people FROM verification_suket;
+
+-- name: read_verification_turn
+-- All rows.
+SELECT desa, turn, before_status, after_status, people FROM verification_turn;
+
+-- name: read_duplicate_case
+-- All rows.
+SELECT case_id, kind, state, outcome, desa, since_on, token, people FROM duplicate_case;
+
+-- name: read_duplicate_device
+-- All rows.
+SELECT producer, case_id, recordings FROM duplicate_device;
 
 -- name: read_cohort_cell
 -- All rows.

@@ -23,11 +23,13 @@ COUNTS: Final = 0
 FORK_LOST: Final = 1
 REVOKED: Final = 2
 NOT_AUTHORISED: Final = 3
+DISCARDED: Final = 4
 
 VERDICT_REASONS: Final = {
     FORK_LOST: ("fork_lost", "another segment holds the same seq and was appended earlier"),
     REVOKED: ("revoked", "it happened after its producer's effective revocation"),
     NOT_AUTHORISED: ("not_authorised", "a producer of this kind may not state this"),
+    DISCARDED: ("discarded", "the registrar decided that this never counts"),
 }
 """Reason code and explanation of each verdict but COUNTS, as shown in quarantine."""
 

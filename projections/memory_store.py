@@ -1,9 +1,13 @@
 """The store in memory: what replay and audit fold into, with the same folds as the live tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from projections.person.niks import ERASED
 from projections.rows import (
+    AnchorKey,
+    BootKey,
+    BootRow,
     Changes,
     CopyRow,
     ExcludedKey,
@@ -15,7 +19,7 @@ from projections.rows import (
     QuarantinedRow,
     RecordId,
 )
-from projections.tables import CELL_TABLES, ENTITY_KINDS, FOLDED_KINDS, Row
+from projections.tables import CELL_TABLES, ENTITY_KINDS, FOLDED_KINDS, PERSON, RECORD, Row
 from rekam.domain.segment import SEGMENT_EVENTS_MAX
 
 
@@ -24,12 +28,17 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._producers: dict[str, ProducerRow] = {}
+        self._anchors: dict[AnchorKey, bytes] = {}
         self._ledger: defaultdict[str, dict[LedgerKey, LedgerRow]] = defaultdict(dict)
+        self._boots: dict[BootKey, BootRow] = {}
+        self._epochs: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        """Epochs by producer and boot session: one, but of an odd device."""
         self._copies: dict[RecordId, CopyRow] = {}
         self._held: dict[RecordId, HeldRow] = {}
         self._quarantined: dict[RecordId, QuarantinedRow] = {}
         self._excluded: dict[ExcludedKey, ExcludedRow] = {}
         self._entities: defaultdict[int, dict[bytes, bytes]] = defaultdict(dict)
+        self._niks: dict[bytes, bytes] = {}
         self._cells: defaultdict[str, Counter[tuple[object, ...]]] = defaultdict(Counter)
         self._firsts: defaultdict[tuple[str, int], dict[int, list[LedgerKey]]] = defaultdict(dict)
         """Keys by life and first seq: overlaps are looked for by nearby firsts."""
@@ -37,6 +46,10 @@ class MemoryStore:
     async def lock_producers(self, producers: Sequence[str]) -> dict[str, ProducerRow]:
         """Return the rows; there is nobody to lock them against."""
         return {name: self._producers.get(name, ProducerRow(name, b"", 0)) for name in producers}
+
+    async def anchors_of(self, boots: Collection[AnchorKey]) -> dict[AnchorKey, bytes]:
+        """Return the facts by which sessions are anchored."""
+        return {key: self._anchors[key] for key in boots if key in self._anchors}
 
     async def ledger_overlaps(
         self, ranges: Collection[tuple[str, int, int, int]]
@@ -60,9 +73,57 @@ class MemoryStore:
             row for name in producers if name in self._ledger for row in self._ledger[name].values()
         ]
 
+    async def ledger_of_boots(self, boots: Collection[AnchorKey]) -> list[LedgerRow]:
+        """Return the segments between the first and the last that name one of the sessions."""
+        found: dict[LedgerKey, LedgerRow] = {}
+        for producer, boot in boots:
+            for epoch in self._epochs.get((producer, boot), ()):
+                named = self._boots[producer, boot, epoch]
+                firsts = self._firsts[producer, epoch]
+                between: Iterable[int] = range(named.first, named.last + 1)
+                if len(firsts) < named.last - named.first:
+                    between = (first for first in firsts if named.first <= first <= named.last)
+                for first in between:
+                    for key in firsts.get(first, ()):
+                        found[key] = self._ledger[producer][key]
+        return list(found.values())
+
     async def held_of(self, producers: Collection[str]) -> list[HeldRow]:
         """Return every held record of these producers."""
         return [row for row in self._held.values() if row.producer in producers]
+
+    async def lock_partitions(self, partitions: Sequence[int]) -> None:
+        """Do nothing: there is nobody to lock them against."""
+
+    async def ledger_at(self, places: Collection[RecordId]) -> list[LedgerRow]:
+        """Return the segments whose earliest copies lie there."""
+        return [
+            row
+            for rows in self._ledger.values()
+            for row in rows.values()
+            if (row.partition, row.offset) in places
+        ]
+
+    async def claimed_by(self, places: Collection[RecordId]) -> set[str]:
+        """Return whose held records lie there, as they claim."""
+        rows = (self._held[place] for place in places if place in self._held)
+        return {row.producer for row in rows if row.producer is not None}
+
+    async def excluded_in(self, ranges: Collection[tuple[str, int, int, int]]) -> list[ExcludedRow]:
+        """Return the events of the ranges that do not count."""
+        return [
+            row
+            for row in self._excluded.values()
+            if any(
+                (row.producer, row.epoch) == (producer, epoch) and first <= row.seq <= last
+                for producer, epoch, first, last in ranges
+            )
+        ]
+
+    async def decisions(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return what is decided of records, encoded, by key."""
+        decided = self._entities[RECORD]
+        return {key: decided[key] for key in keys if key in decided} if decided else {}
 
     async def lock_entities(self, kind: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return encoded facts by key; there is nobody to lock them against."""
@@ -72,21 +133,21 @@ class MemoryStore:
     async def write(self, changes: Changes) -> None:
         """Apply everything at once."""
         self._producers |= changes.producers
+        self._anchors |= changes.anchors
         for key, row in changes.ledger.items():
             if key not in self._ledger[row.producer]:
                 life = self._firsts[row.producer, row.epoch]
                 life.setdefault(row.first, []).append(key)
             self._ledger[row.producer][key] = row
+        for boot_key, boot in changes.boots.items():
+            stored = self._boots.get(boot_key, boot)
+            self._boots[boot_key] = stored.with_segment(boot.first, boot.last)
+            self._epochs[boot.producer, boot.boot].add(boot.epoch)
         self._copies |= changes.copies
-        for place in changes.held_released:
-            self._held.pop(place, None)
-        self._held |= changes.held
-        self._quarantined |= changes.quarantined
-        for identity in changes.excluded_removed:
-            self._excluded.pop(identity, None)
-        self._excluded |= changes.excluded
+        self._write_excluded(changes)
         for kind, entities in changes.entities.items():
             self._entities[kind] |= entities
+        self._niks |= changes.niks
         for table, cells in changes.cells.items():
             sums = self._cells[table]
             for cell, difference in cells.items():
@@ -94,17 +155,30 @@ class MemoryStore:
                 if not sums[cell]:
                     del sums[cell]
 
+    def _write_excluded(self, changes: Changes) -> None:
+        for place in changes.held_released | changes.retried:
+            self._held.pop(place, None)
+        for place in changes.retried:
+            self._quarantined.pop(place, None)
+        self._held |= changes.held
+        self._quarantined |= changes.quarantined
+        for identity in changes.excluded_removed:
+            self._excluded.pop(identity, None)
+        self._excluded |= changes.excluded
+
     def tables(self) -> dict[str, Iterator[Row]]:
         """Return the rows of every table, as the digest reads them."""
         named: dict[str, Iterator[Row]] = {
             "producer": (
                 tuple(row) for row in self._producers.values() if row.facts or row.contact_ms
             ),
+            "producer_anchor": ((*key, facts) for key, facts in self._anchors.items()),
             "ledger_segment": (
                 (*row[:10], row.lost.bounds, row.contents)
                 for rows in self._ledger.values()
                 for row in rows.values()
             ),
+            "ledger_boot": (tuple(row) for row in self._boots.values()),
             "ledger_copy": (tuple(row) for row in self._copies.values()),
             "held_record": (tuple(row) for row in self._held.values()),
             "quarantined_record": (tuple(row) for row in self._quarantined.values()),
@@ -112,6 +186,10 @@ class MemoryStore:
         }
         for kind in FOLDED_KINDS:
             named[ENTITY_KINDS[kind].table] = iter(self._entities[kind].items())
+        named["person"] = (
+            (key, facts, self._niks.get(key, ERASED))
+            for key, facts in self._entities[PERSON].items()
+        )
         for table in CELL_TABLES:
             named[table] = ((*cell, count) for cell, count in self._cells[table].items())
         return named

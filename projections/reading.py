@@ -34,6 +34,29 @@ class Connection(Protocol):
         ...
 
 
+class AskedOnce:
+    """A connection that asks each question once, for a read that comes back to what it has read.
+
+    Within one snapshot the same question has the same answer; it is remembered as long as this is.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._answers: dict[tuple[str, str], Sequence[Row]] = {}
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+        """Return all rows."""
+        question = (query, repr(args))
+        if question not in self._answers:
+            self._answers[question] = await self._connection.fetch(query, *args)
+        return self._answers[question]
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None:
+        """Return the first row."""
+        rows = await self.fetch(query, *args)
+        return rows[0] if rows else None
+
+
 def instant(ms: int) -> datetime:
     """Return the moment (ms since 1970, UTC); one beyond the calendar becomes its end.
 

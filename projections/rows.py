@@ -14,6 +14,10 @@ LedgerKey = tuple[str, int, int, bytes]
 """(producer, epoch, first, hash)"""
 ExcludedKey = tuple[str, int, int, bytes]
 """(producer, epoch, seq, segment hash)"""
+BootKey = tuple[str, str, int]
+"""(producer, boot session, epoch)"""
+AnchorKey = tuple[str, str]
+"""(producer, boot session)"""
 EntityRef = tuple[int, bytes]
 """(entity kind, key)"""
 
@@ -63,13 +67,27 @@ class Contents(msgspec.Struct, frozen=True, array_like=True, gc=False):
     entities: list[EntityRef]
     """Whom its events touch; sorted, each once."""
     boots: list[str]
-    """The boot sessions that its events name; sorted, each once."""
+    """The boot sessions that its events name, anchored ones too; sorted, each once."""
     key: str = ""
     """Id of the key that signed it: before that was known, nothing of it could count."""
 
 
 encode_contents: Final = msgspec.msgpack.Encoder().encode
 decode_contents: Final = msgspec.msgpack.Decoder(Contents).decode
+
+
+class BootRow(NamedTuple):
+    """Between which seqs all segments of an epoch lie that name a boot session."""
+
+    producer: str
+    boot: str
+    epoch: int
+    first: int
+    last: int
+
+    def with_segment(self, first: int, last: int) -> "BootRow":
+        """Return the row that holds one more segment: a union, so in whatever order."""
+        return self._replace(first=min(self.first, first), last=max(self.last, last))
 
 
 class CopyRow(NamedTuple):
@@ -132,10 +150,16 @@ class Changes:
     """What one fold writes, in one transaction. Owned by the fold until `Store.write`."""
 
     producers: dict[str, ProducerRow] = field(default_factory=dict)
+    anchors: dict[AnchorKey, bytes] = field(default_factory=dict)
+    """Encoded facts by boot session."""
     ledger: dict[LedgerKey, LedgerRow] = field(default_factory=dict)
+    boots: dict[BootKey, BootRow] = field(default_factory=dict)
+    """Of the new segments alone: the store unites them with what it has."""
     copies: dict[RecordId, CopyRow] = field(default_factory=dict)
     held: dict[RecordId, HeldRow] = field(default_factory=dict)
     held_released: set[RecordId] = field(default_factory=set)
+    retried: set[RecordId] = field(default_factory=set)
+    """Records decided again: what is held or quarantined of them is what this fold says."""
     quarantined: dict[RecordId, QuarantinedRow] = field(default_factory=dict)
     excluded: dict[ExcludedKey, ExcludedRow] = field(default_factory=dict)
     excluded_removed: set[ExcludedKey] = field(default_factory=set)
@@ -143,6 +167,8 @@ class Changes:
         default_factory=lambda: defaultdict(dict)
     )
     """Encoded facts by entity kind and key."""
+    niks: dict[bytes, bytes] = field(default_factory=dict)
+    """Sealed NIKs by token, of those people whose rows are new or were erased."""
     cells: defaultdict[str, Counter[tuple[object, ...]]] = field(
         default_factory=lambda: defaultdict(Counter)
     )

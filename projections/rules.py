@@ -9,6 +9,11 @@ from rekam.domain.clocks import OfficeZone
 RECORDED: Final = "sudah-rekam.v1"
 """What folds call recorded: at least one recording that is not withdrawn."""
 
+FOLDS: Final = 1
+"""Version of what folds make of facts. A change that gives other cells for the same facts raises
+it: then no processor adds to cells of another version, and `rekam projection rebuild --switch`
+makes them anew."""
+
 CoverageRule = Literal["duplicates-count/v1", "duplicates-excluded/v1"]
 """Who of the recorded counts: everybody; or only those whose latest status observed by then is not
 DUPLICATE_RECORD. A rule's meaning never changes: another meaning is another version."""
@@ -26,6 +31,8 @@ class Rules:
     """Producer id of the trust root."""
     person_key: bytes
     """Key of the person token (keyed BLAKE2b of the NIK)."""
+    nik_key: bytes
+    """Key that seals NIKs in the tables (projections/person/niks.py)."""
 
     def token(self, nik: str) -> bytes:
         """Return the 16-byte pseudonym that tables hold in place of a NIK."""
@@ -34,5 +41,12 @@ class Rules:
     @property
     def id(self) -> str:
         """Name this configuration without giving its secrets away."""
-        key_id = hashlib.sha256(b"rekam.person-key-id.v1\n" + self.person_key).hexdigest()[:16]
-        return f"{RECORDED};zone={self.zone.name};registrar={self.registrar};person-key={key_id}"
+        return (
+            f"{RECORDED};folds={FOLDS};zone={self.zone.name};registrar={self.registrar}"
+            f";person-key={_key_id(b'person', self.person_key)}"
+            f";nik-key={_key_id(b'nik', self.nik_key)}"
+        )
+
+
+def _key_id(purpose: bytes, key: bytes) -> str:
+    return hashlib.sha256(b"rekam.%b-key-id.v1\n%b" % (purpose, key)).hexdigest()[:16]

@@ -15,6 +15,32 @@ UPDATE projection_position SET next_offset = $3 WHERE topic = $1 AND partition =
 -- The next offset of each partition that has one.
 SELECT partition, next_offset FROM projection_position WHERE topic = $1;
 
+-- name: make_settings
+-- Say under which rules the tables are folded; once anything is folded, what was said stays.
+INSERT INTO projection_settings (rules) VALUES ($1)
+ON CONFLICT (is_only) DO UPDATE SET rules = excluded.rules
+WHERE NOT EXISTS (SELECT FROM projection_position WHERE next_offset > 0);
+
+-- name: read_settings
+-- The rules under which the tables are folded.
+SELECT rules FROM projection_settings;
+
+-- name: replace_settings
+-- The tables were made anew, under other rules.
+INSERT INTO projection_settings (rules) VALUES ($1)
+ON CONFLICT (is_only) DO UPDATE SET rules = excluded.rules;
+
+-- name: make_positions
+-- Make sure that partitions have positions, in the given order.
+INSERT INTO projection_position (topic, partition, next_offset)
+SELECT topic, partition, 0 FROM unnest($1::text[], $2::integer[]) AS given (topic, partition)
+ON CONFLICT DO NOTHING;
+
+-- name: lock_positions
+-- Nobody else folds these partitions until the transaction ends.
+SELECT partition, next_offset FROM projection_position
+WHERE topic = $1 AND partition = ANY ($2::integer[]) ORDER BY partition FOR UPDATE;
+
 -- name: make_producers
 -- Make missing rows, in the given order, so that the next statement has something to lock.
 INSERT INTO producer (producer, facts, contact_ms)
@@ -37,27 +63,84 @@ SET facts = given.facts, contact_ms = given.contact_ms
 FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS given (producer, facts, contact_ms)
 WHERE stored.producer = given.producer;
 
+-- name: find_anchors
+-- What some boot sessions are anchored by. OFFSET 0 has each looked up by itself: a plan that was
+-- made when the table was small and is kept would read all of it.
+SELECT stored.* FROM unnest($1::text[], $2::text[]) AS given (producer, boot)
+CROSS JOIN LATERAL (
+    SELECT producer, boot, facts FROM producer_anchor AS anchor
+    WHERE anchor.producer = given.producer AND anchor.boot = given.boot
+    OFFSET 0
+) AS stored;
+
+-- name: write_anchors
+-- The whole set of a session's facts: whoever writes has read it under the producer's lock.
+INSERT INTO producer_anchor (producer, boot, facts)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[])
+ON CONFLICT (producer, boot) DO UPDATE SET facts = excluded.facts;
+
 -- name: find_overlaps
--- Segments that hold a seq of the ranges; a segment begins at most 499 before the first of them.
-SELECT DISTINCT stored.* FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
+-- Segments that hold a seq of the ranges, once for each; a segment begins at most 499 before the
+-- first of them. OFFSET 0: see find_anchors.
+SELECT stored.* FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
     AS given (producer, epoch, first, last)
 CROSS JOIN LATERAL (
     SELECT * FROM ledger_segment AS segment
     WHERE segment.producer = given.producer AND segment.epoch = given.epoch
         AND segment.first BETWEEN given.first - 499 AND given.last
         AND segment.last >= given.first
+    OFFSET 0
 ) AS stored;
 
 -- name: list_segments_of
 -- Every segment of some producers.
 SELECT * FROM ledger_segment WHERE producer = ANY ($1::text[]);
 
+-- name: list_segments_of_boots
+-- Segments of each epoch between the first and the last that name a boot session of a producer, once
+-- for each session. OFFSET 0: see find_anchors.
+SELECT stored.* FROM unnest($1::text[], $2::text[]) AS given (producer, boot)
+CROSS JOIN LATERAL (
+    SELECT producer, epoch, first, last FROM ledger_boot AS boot
+    WHERE boot.producer = given.producer AND boot.boot = given.boot
+    OFFSET 0
+) AS named
+CROSS JOIN LATERAL (
+    SELECT * FROM ledger_segment AS segment
+    WHERE segment.producer = named.producer AND segment.epoch = named.epoch
+        AND segment.first BETWEEN named.first AND named.last
+    OFFSET 0
+) AS stored;
+
+-- name: list_segments_at
+-- Segments by the places of their earliest copies.
+SELECT stored.* FROM unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
+JOIN ledger_segment AS stored USING (partition, log_offset);
+
+-- name: list_claims_at
+-- Whom the held records at some places claim to be of.
+SELECT DISTINCT stored.producer FROM unnest($1::integer[], $2::bigint[])
+    AS given (partition, log_offset)
+JOIN held_record AS stored USING (partition, log_offset)
+WHERE stored.producer IS NOT NULL;
+
+-- name: list_excluded_in
+-- Events of some ranges that do not count.
+SELECT stored.* FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
+    AS given (producer, epoch, first, last)
+JOIN excluded_event AS stored ON stored.producer = given.producer
+    AND stored.epoch = given.epoch AND stored.seq BETWEEN given.first AND given.last;
+
+-- name: list_decisions
+-- What was ever decided of some records; their partitions' positions and producers are the locks.
+SELECT key, facts FROM record_decision WHERE key = ANY ($1::bytea[]);
+
 -- name: list_held_of
 -- Every held record that claims to be of some producers.
 SELECT * FROM held_record WHERE producer = ANY ($1::text[]);
 
 -- name: write_segments
--- Only place, time and forks of a segment can change.
+-- Place, time and forks of a segment can change, and its contents when more of them is understood.
 INSERT INTO ledger_segment
     (producer, epoch, first, hash, last, prev, partition, log_offset, append_ms, sealed_ms, lost,
      contents)
@@ -69,7 +152,15 @@ FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bigint[], 
         sealed_ms, lost, contents)
 ON CONFLICT (producer, epoch, first, hash) DO UPDATE
 SET partition = excluded.partition, log_offset = excluded.log_offset,
-    append_ms = excluded.append_ms, lost = excluded.lost;
+    append_ms = excluded.append_ms, lost = excluded.lost, contents = excluded.contents;
+
+-- name: write_boots
+-- Between which seqs a boot session is named; a row that holds them already is not touched.
+INSERT INTO ledger_boot AS stored (producer, boot, epoch, first, last)
+SELECT * FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[])
+ON CONFLICT (producer, boot, epoch) DO UPDATE
+SET first = least(stored.first, excluded.first), last = greatest(stored.last, excluded.last)
+WHERE excluded.first < stored.first OR excluded.last > stored.last;
 
 -- name: write_copies
 -- The same record read again changes nothing.
@@ -98,6 +189,12 @@ SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[], $5::
     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bytea[])
 ON CONFLICT (partition, log_offset) DO UPDATE
 SET reason = excluded.reason, detail = excluded.detail;
+
+-- name: delete_quarantined
+-- What was refused and is decided again.
+DELETE FROM quarantined_record AS stored
+USING unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
+WHERE (stored.partition, stored.log_offset) = (given.partition, given.log_offset);
 
 -- name: write_quarantined
 -- Wrong for ever: the first word stands.
@@ -133,8 +230,39 @@ ON CONFLICT DO NOTHING;
 SELECT key, facts FROM person WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
 
 -- name: write_person
+-- The rows are there: they were locked. A NIK that is not given stays.
+UPDATE person AS stored SET facts = given.facts, nik = coalesce(given.nik, stored.nik)
+FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS given (key, facts, nik)
+WHERE stored.key = given.key;
+
+-- name: make_person_access
+-- Make missing rows, in the given order.
+INSERT INTO person_access (key, facts)
+SELECT key, ''::bytea FROM unnest($1::bytea[]) AS given (key)
+ON CONFLICT DO NOTHING;
+
+-- name: lock_person_access
+-- Lock in the one order that everybody takes.
+SELECT key, facts FROM person_access WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
+
+-- name: write_person_access
 -- The rows are there: they were locked.
-UPDATE person AS stored SET facts = given.facts
+UPDATE person_access AS stored SET facts = given.facts
+FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
+
+-- name: make_record_decision
+-- Make missing rows, in the given order.
+INSERT INTO record_decision (key, facts)
+SELECT key, ''::bytea FROM unnest($1::bytea[]) AS given (key)
+ON CONFLICT DO NOTHING;
+
+-- name: lock_record_decision
+-- Lock in the one order that everybody takes.
+SELECT key, facts FROM record_decision WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
+
+-- name: write_record_decision
+-- The rows are there: they were locked.
+UPDATE record_decision AS stored SET facts = given.facts
 FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
 
 -- name: make_cohort_entry
@@ -164,6 +292,25 @@ SELECT key, facts FROM reference WHERE key = ANY ($1::bytea[]) ORDER BY key FOR 
 -- The rows are there: they were locked.
 UPDATE reference AS stored SET facts = given.facts
 FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
+
+-- name: add_access_cell
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO access_cell AS stored (caller, call, accessed_on, known_on, accesses)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[])
+    ON CONFLICT (caller, call, accessed_on, known_on) DO UPDATE
+    SET accesses = stored.accesses + excluded.accesses
+    RETURNING stored.*
+)
+SELECT caller, call, accessed_on, known_on FROM added WHERE accesses = 0;
+
+-- name: drop_access_cell
+-- A cell that has come to nothing is no row.
+DELETE FROM access_cell AS stored
+USING unnest($1::text[], $2::text[], $3::date[], $4::date[])
+    AS given (caller, call, accessed_on, known_on)
+WHERE (stored.caller, stored.call, stored.accessed_on, stored.known_on)
+    = (given.caller, given.call, given.accessed_on, given.known_on) AND stored.accesses = 0;
 
 -- name: add_coverage_cell
 -- Add differences in the given order. Returns the cells that have come to nothing.
@@ -240,6 +387,25 @@ USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_year, 
 WHERE (stored.desa, stored.occurred_year, stored.known_year)
     = (given.desa, given.occurred_year, given.known_year) AND stored.people = 0;
 
+-- name: add_discarded_cell
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO discarded_cell AS stored (partition, log_offset, first, last, decisions)
+    SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+    ON CONFLICT (partition, log_offset, first, last) DO UPDATE
+    SET decisions = stored.decisions + excluded.decisions
+    RETURNING stored.*
+)
+SELECT partition, log_offset, first, last FROM added WHERE decisions = 0;
+
+-- name: drop_discarded_cell
+-- A cell that has come to nothing is no row.
+DELETE FROM discarded_cell AS stored
+USING unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[])
+    AS given (partition, log_offset, first, last)
+WHERE (stored.partition, stored.log_offset, stored.first, stored.last)
+    = (given.partition, given.log_offset, given.first, given.last) AND stored.decisions = 0;
+
 -- name: add_verification_cell
 -- Add differences in the given order. Returns the cells that have come to nothing.
 WITH added AS (
@@ -255,6 +421,103 @@ SELECT desa, status FROM added WHERE people = 0;
 DELETE FROM verification_cell AS stored
 USING unnest($1::text[], $2::text[]) AS given (desa, status)
 WHERE (stored.desa, stored.status) = (given.desa, given.status) AND stored.people = 0;
+
+-- name: add_verification_age
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO verification_age AS stored (desa, status, since_on, people)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[])
+    ON CONFLICT (desa, status, since_on) DO UPDATE SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, status, since_on FROM added WHERE people = 0;
+
+-- name: drop_verification_age
+-- A cell that has come to nothing is no row.
+DELETE FROM verification_age AS stored
+USING unnest($1::text[], $2::text[], $3::date[]) AS given (desa, status, since_on)
+WHERE (stored.desa, stored.status, stored.since_on)
+    = (given.desa, given.status, given.since_on) AND stored.people = 0;
+
+-- name: add_verification_suket
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO verification_suket AS stored (desa, issued_on, people)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::bigint[])
+    ON CONFLICT (desa, issued_on) DO UPDATE SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, issued_on FROM added WHERE people = 0;
+
+-- name: drop_verification_suket
+-- A cell that has come to nothing is no row.
+DELETE FROM verification_suket AS stored
+USING unnest($1::text[], $2::date[]) AS given (desa, issued_on)
+WHERE (stored.desa, stored.issued_on)
+    = (given.desa, given.issued_on) AND stored.people = 0;
+
+-- name: add_verification_turn
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO verification_turn AS stored (desa, turn, before_status, after_status, people)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+    ON CONFLICT (desa, turn, before_status, after_status) DO UPDATE
+    SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT desa, turn, before_status, after_status FROM added WHERE people = 0;
+
+-- name: drop_verification_turn
+-- A cell that has come to nothing is no row.
+DELETE FROM verification_turn AS stored
+USING unnest($1::text[], $2::text[], $3::text[], $4::text[])
+    AS given (desa, turn, before_status, after_status)
+WHERE (stored.desa, stored.turn, stored.before_status, stored.after_status)
+    = (given.desa, given.turn, given.before_status, given.after_status) AND stored.people = 0;
+
+-- name: add_duplicate_case
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO duplicate_case AS stored
+        (case_id, kind, state, outcome, desa, since_on, token, people)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+        $6::date[], $7::bytea[], $8::bigint[])
+    ON CONFLICT (case_id, kind, state, outcome, desa, since_on, token) DO UPDATE
+    SET people = stored.people + excluded.people
+    RETURNING stored.*
+)
+SELECT case_id, kind, state, outcome, desa, since_on, token FROM added WHERE people = 0;
+
+-- name: drop_duplicate_case
+-- A cell that has come to nothing is no row.
+DELETE FROM duplicate_case AS stored
+USING unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+        $6::date[], $7::bytea[])
+    AS given (case_id, kind, state, outcome, desa, since_on, token)
+WHERE (stored.case_id, stored.kind, stored.state, stored.outcome, stored.desa, stored.since_on,
+        stored.token)
+    = (given.case_id, given.kind, given.state, given.outcome, given.desa, given.since_on,
+        given.token)
+    AND stored.people = 0;
+
+-- name: add_duplicate_device
+-- Add differences in the given order. Returns the cells that have come to nothing.
+WITH added AS (
+    INSERT INTO duplicate_device AS stored (producer, case_id, recordings)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+    ON CONFLICT (producer, case_id) DO UPDATE
+    SET recordings = stored.recordings + excluded.recordings
+    RETURNING stored.*
+)
+SELECT producer, case_id FROM added WHERE recordings = 0;
+
+-- name: drop_duplicate_device
+-- A cell that has come to nothing is no row.
+DELETE FROM duplicate_device AS stored
+USING unnest($1::text[], $2::text[])
+    AS given (producer, case_id)
+WHERE (stored.producer, stored.case_id)
+    = (given.producer, given.case_id) AND stored.recordings = 0;
 
 -- name: add_cohort_cell
 -- Add differences in the given order. Returns the cells that have come to nothing.

@@ -11,14 +11,23 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from projections.access import contributions as access
+from projections.access.facts import AccessFact
+from projections.access.facts import decode_facts as decode_access
+from projections.access.state import forget as forget_reasons
 from projections.cohort import contributions as cohort
 from projections.cohort.facts import EntryFact
 from projections.cohort.facts import decode_facts as decode_entry
 from projections.coverage import contributions as coverage
+from projections.duplicate import contributions as duplicate
 from projections.facts import Fact, union
-from projections.person.facts import Observed, PersonFact
+from projections.person.erasure import forget as forget_person
+from projections.person.facts import Captured, Observed, PersonFact, Suket
 from projections.person.facts import decode_facts as decode_person
 from projections.person.state import Move, moves_of, placement_moves, recordings
+from projections.quarantine import contributions as quarantine
+from projections.quarantine.facts import DecisionFact
+from projections.quarantine.facts import decode_facts as decode_decision
 from projections.reference import contributions as reference
 from projections.reference.facts import ReferenceFact
 from projections.reference.facts import decode_facts as decode_reference
@@ -26,11 +35,14 @@ from projections.registry.facts import decode_facts as decode_producer
 from projections.registry.facts import union as producer_union
 from projections.rules import Rules
 from projections.verification import contributions as verification
+from projections.verification.vocabulary import DUPLICATE_RECORD
 
 PERSON: Final = 1
 COHORT_ENTRY: Final = 2
 REFERENCE: Final = 3
 PRODUCER: Final = 4
+ACCESS: Final = 6
+RECORD: Final = 7
 """Kinds of entities. Producers are locked first, because they judge all others."""
 
 Contributions = Mapping[str, Mapping[Any, int]]
@@ -51,39 +63,52 @@ class EntityKind:
     table: str
     decode: Callable[[bytes], list[Fact[object]]]
     union: Callable[[Iterable[Fact[object]]], list[Fact[object]]]
-    contributions: Callable[[Facts, Rules], Contributions]
-    change: Callable[[Facts, Facts, Rules], Contributions]
+    contributions: Callable[[bytes, Facts, Rules], Contributions]
+    """Of the entity of a key."""
+    change: Callable[[bytes, Facts, Facts, Rules], Contributions]
     """Contributions of the latter set minus those of the former one; nothing of an empty one."""
+    forget: Callable[[bytes, Facts, Rules], Facts] | None = None
+    """What remains of the entity of a key once it is erased; the very same facts when it is not.
+    It contributes what they did."""
 
 
-def _person(facts: Sequence[PersonFact], rules: Rules) -> Contributions:
-    return _person_placed(facts, placement_moves(facts, rules.zone), rules)
+def _person(token: bytes, facts: Sequence[PersonFact], rules: Rules) -> Contributions:
+    return _person_placed(token, facts, placement_moves(facts, rules.zone), rules)
 
 
 def _person_change(
-    before: Sequence[PersonFact], now: Sequence[PersonFact], rules: Rules
+    token: bytes, before: Sequence[PersonFact], now: Sequence[PersonFact], rules: Rules
 ) -> Contributions:
     told = recordings(now)
     moves = moves_of(told, rules.zone)
     if not before:
-        return _person_placed(now, moves, rules)
+        return _person_placed(token, now, moves, rules)
     if recordings(before) == told:  # as a rule: the centre has shown a status
-        taken = _person_placed(before, moves, rules)
+        taken = _person_placed(token, before, moves, rules)
     else:
-        taken = _person(before, rules)
-    return _minus(_person_placed(now, moves, rules), taken)
+        taken = _person(token, before, rules)
+    return _minus(_person_placed(token, now, moves, rules), taken)
 
 
 def _person_placed(
-    facts: Sequence[PersonFact], moves: Sequence[Move], rules: Rules
+    token: bytes, facts: Sequence[PersonFact], moves: Sequence[Move], rules: Rules
 ) -> Contributions:
-    observed = [fact for fact in facts if type(fact.data) is Observed]
-    found: dict[str, Mapping[Any, int]] = {
-        coverage.TABLE: coverage.coverage_contributions(moves),
-        verification.TABLE: verification.verification_contributions(
-            observed, moves[-1].after if moves else None
-        ),
-    }
+    recorded = 0
+    observed: list[PersonFact] = []
+    letters: list[PersonFact] = []
+    for fact in facts:
+        kind = type(fact.data)
+        if kind is Captured:
+            recorded += 1
+        elif kind is Observed:
+            observed.append(fact)
+        elif kind is Suket:
+            letters.append(fact)
+    placement = moves[-1].after if moves else None
+    found = verification.verification_contributions(observed, letters, placement, rules.zone)
+    if recorded > 1 or (observed and _is_shown_as_duplicate(found)):
+        found.update(duplicate.duplicate_contributions(token, facts, placement, rules))
+    found[coverage.TABLE] = coverage.coverage_contributions(moves)
     duplicates = coverage.duplicate_contributions(
         cast("list[Fact[Observed]]", observed), moves, rules.zone
     )
@@ -92,15 +117,27 @@ def _person_placed(
     return found
 
 
-def _entry(facts: Sequence[EntryFact], rules: Rules) -> Contributions:
+def _is_shown_as_duplicate(cells: Contributions) -> bool:
+    return any(status == DUPLICATE_RECORD for _, status in cells.get(verification.TABLE, ()))
+
+
+def _entry(_key: bytes, facts: Sequence[EntryFact], rules: Rules) -> Contributions:
     return cohort.cohort_contributions(facts, rules.zone)
 
 
-def _reference(facts: Sequence[ReferenceFact], rules: Rules) -> Contributions:
+def _reference(_key: bytes, facts: Sequence[ReferenceFact], rules: Rules) -> Contributions:
     return reference.reference_contributions(facts, rules.zone)
 
 
-def _nothing(_facts: object, _rules: Rules) -> Contributions:
+def _access(_key: bytes, facts: Sequence[AccessFact], rules: Rules) -> Contributions:
+    return access.access_contributions(facts, rules.zone)
+
+
+def _record(_key: bytes, facts: Sequence[DecisionFact], _rules: Rules) -> Contributions:
+    return quarantine.discarded_contributions(facts)
+
+
+def _nothing(_key: bytes, _facts: object, _rules: Rules) -> Contributions:
     return {}
 
 
@@ -111,20 +148,22 @@ def _kind(
     *,
     unite: object = union,
     change: object = None,
+    forget: object = None,
 ) -> EntityKind:
     """Hide the type of the facts' data: each kind's functions agree on it among themselves."""
-    contribute = cast("Callable[[Facts, Rules], Contributions]", contributions)
+    contribute = cast("Callable[[bytes, Facts, Rules], Contributions]", contributions)
 
-    def difference(before: Facts, now: Facts, rules: Rules) -> Contributions:
-        added = contribute(now, rules)
-        return _minus(added, contribute(before, rules)) if before else added
+    def difference(key: bytes, before: Facts, now: Facts, rules: Rules) -> Contributions:
+        added = contribute(key, now, rules)
+        return _minus(added, contribute(key, before, rules)) if before else added
 
     return EntityKind(
         table,
         cast("Callable[[bytes], list[Fact[object]]]", decode),
         cast("Callable[[Iterable[Fact[object]]], list[Fact[object]]]", unite),
         contribute,
-        cast("Callable[[Facts, Facts, Rules], Contributions]", change or difference),
+        cast("Callable[[bytes, Facts, Facts, Rules], Contributions]", change or difference),
+        cast("Callable[[bytes, Facts, Rules], Facts] | None", forget),
     )
 
 
@@ -141,13 +180,15 @@ def _minus(added: Contributions, taken: Contributions) -> Contributions:
 
 
 ENTITY_KINDS: Final[Mapping[int, EntityKind]] = {
-    PERSON: _kind("person", decode_person, _person, change=_person_change),
+    PERSON: _kind("person", decode_person, _person, change=_person_change, forget=forget_person),
     COHORT_ENTRY: _kind("cohort_entry", decode_entry, _entry),
     REFERENCE: _kind("reference", decode_reference, _reference),
     PRODUCER: _kind("producer", decode_producer, _nothing, unite=producer_union),
+    RECORD: _kind("record_decision", decode_decision, _record),
+    ACCESS: _kind("person_access", decode_access, _access, forget=forget_reasons),
 }
 
-FOLDED_KINDS: Final = (PERSON, COHORT_ENTRY, REFERENCE)
+FOLDED_KINDS: Final = (RECORD, PERSON, COHORT_ENTRY, REFERENCE, ACCESS)
 """Kinds that others judge, in the order in which their rows are locked."""
 
 
@@ -160,6 +201,7 @@ class CellTable:
 
 
 CELL_TABLES: Final[Mapping[str, CellTable]] = {
+    access.TABLE: CellTable(("caller", "call", "accessed_on", "known_on"), "accesses"),
     cohort.TABLE: CellTable(
         ("cohort", "version", "bucket", "code", "is_disputed", "stated_on", "known_on"), "entries"
     ),
@@ -172,6 +214,11 @@ CELL_TABLES: Final[Mapping[str, CellTable]] = {
     coverage.DUPLICATE_TABLE: CellTable(("desa", "occurred_on", "known_on"), "people"),
     coverage.MONTH_TABLE: CellTable(("desa", "occurred_month", "known_month"), "people"),
     coverage.YEAR_TABLE: CellTable(("desa", "occurred_year", "known_year"), "people"),
+    duplicate.TABLE: CellTable(
+        ("case_id", "kind", "state", "outcome", "desa", "since_on", "token"), "people"
+    ),
+    duplicate.DEVICE_TABLE: CellTable(("producer", "case_id"), "recordings"),
+    quarantine.TABLE: CellTable(("partition", "log_offset", "first", "last"), "decisions"),
     reference.DENOMINATOR_TABLE: CellTable(
         ("version", "basis", "valid_from", "known_on", "desa"), "wajib"
     ),
@@ -185,6 +232,9 @@ CELL_TABLES: Final[Mapping[str, CellTable]] = {
         ("version", "valid_from", "known_on", "code", "name"), "is_listed"
     ),
     verification.TABLE: CellTable(("desa", "status"), "people"),
+    verification.AGE_TABLE: CellTable(("desa", "status", "since_on"), "people"),
+    verification.SUKET_TABLE: CellTable(("desa", "issued_on"), "people"),
+    verification.TURN_TABLE: CellTable(("desa", "turn", "before_status", "after_status"), "people"),
 }
 """In the order in which they are written: everybody locks cells in one order."""
 
@@ -210,10 +260,17 @@ def roll_up(cells: MutableMapping[str, Counter[tuple[object, ...]]]) -> None:
 
 
 PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "registry": ("producer",),
-    "ledger": ("ledger_segment", "ledger_copy"),
-    "quarantine": ("held_record", "quarantined_record", "excluded_event"),
+    "registry": ("producer", "producer_anchor"),
+    "ledger": ("ledger_segment", "ledger_boot", "ledger_copy"),
+    "quarantine": (
+        "held_record",
+        "quarantined_record",
+        "excluded_event",
+        "record_decision",
+        quarantine.TABLE,
+    ),
     "person": ("person",),
+    "access": ("person_access", access.TABLE),
     "reference": (
         "reference",
         reference.DENOMINATOR_TABLE,
@@ -227,21 +284,31 @@ PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         coverage.MONTH_TABLE,
         coverage.YEAR_TABLE,
     ),
-    "verification": (verification.TABLE,),
+    "verification": (
+        verification.TABLE,
+        verification.AGE_TABLE,
+        verification.SUKET_TABLE,
+        verification.TURN_TABLE,
+    ),
+    "duplicate": (duplicate.TABLE, duplicate.DEVICE_TABLE),
     "cohort": ("cohort_entry", cohort.TABLE, cohort.CLAIM_TABLE),
 }
 """Tables of each projection: what a digest covers."""
 
 KEY_COLUMNS: Final[Mapping[str, int]] = {
     "producer": 1,
+    "producer_anchor": 2,
     "ledger_segment": 4,
+    "ledger_boot": 3,
     "ledger_copy": 2,
     "held_record": 2,
     "quarantined_record": 2,
     "excluded_event": 4,
+    "record_decision": 1,
     "person": 1,
     "cohort_entry": 1,
     "reference": 1,
+    "person_access": 1,
     **{name: len(table.key) for name, table in CELL_TABLES.items()},
 }
 """How many leading columns of a row are its key."""

@@ -6,18 +6,22 @@ folded so far and this one: a key admits what it signs whichever of the two come
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
 from projections.facts import VARIANT_BYTES
 from projections.ledger.forks import has_overlap, lost_ranges
+from projections.quarantine.facts import place_of
+from projections.quarantine.reasons import REASONS_IN_ITSELF
 from projections.registry.context import ProducerContext
-from projections.registry.facts import Enrolled, KeyAdded
+from projections.registry.facts import Anchor, Enrolled, KeyAdded
 from projections.rows import (
+    BootRow,
     Changes,
     Contents,
     CopyRow,
+    ExcludedKey,
     ExcludedRow,
     HeldRow,
     LedgerKey,
@@ -27,7 +31,7 @@ from projections.rows import (
     encode_contents,
 )
 from projections.store_port import Store
-from projections.tables import PRODUCER
+from projections.tables import PRODUCER, RECORD
 from rekam.domain.admission import Reason, missing_key
 from rekam.domain.ids import KeyId
 from rekam.domain.keys import VerifyKey
@@ -66,6 +70,19 @@ def producers_concerned(intakes: Iterable[Intake]) -> set[str]:
     return producers
 
 
+def partitions_spoken_of(intakes: Iterable[Intake]) -> list[int]:
+    """Return the partitions of the records that are decided of, sorted."""
+    return sorted(
+        {
+            place_of(event.key)[0]
+            for intake in intakes
+            if isinstance(intake, Opened)
+            for event in intake.events
+            if event.kind == RECORD
+        }
+    )
+
+
 def _spoken_of(opened: Opened) -> set[str]:
     return {event.key.decode() for event in opened.events if event.kind == PRODUCER}
 
@@ -79,14 +96,21 @@ class Admission:
     opener: Opener
     contexts: Mapping[str, ProducerContext]
     """Of every locked producer, before this fold."""
+    again: frozenset[RecordId] = frozenset()
+    """Places of records that were folded before and are decided again, with other software or keys.
+    """
     rows: dict[LedgerKey, LedgerRow] = field(default_factory=dict)
     """Every ledger row looked at, with this fold's changes in it."""
     fresh: dict[LedgerKey, Opened] = field(default_factory=dict)
     """Segments that were not in the ledger before."""
     changed: set[LedgerKey] = field(default_factory=set)
     """Rows whose facts must be judged: fresh, known earlier than was thought, or in a fork."""
+    enlarged: set[LedgerKey] = field(default_factory=set)
+    """Of `fresh`, what was in the ledger before: here are only the events that are new."""
     contacts: dict[str, int] = field(default_factory=dict)
     """Latest append time by producer, of what this fold admitted."""
+    _unread: dict[ExcludedKey, ExcludedRow] = field(default_factory=dict)
+    """Events of what is decided again that earlier software could not take."""
     _keys: dict[str, dict[KeyId, VerifyKey]] = field(default_factory=dict)
     _gained_keys: set[str] = field(default_factory=set)
 
@@ -97,6 +121,8 @@ class Admission:
         """
         self._keys = {name: dict(context.keys) for name, context in self.contexts.items()}
         pending = list(intakes)
+        self.changes.retried |= self.again
+        await self._load_unread(pending)
         while pending:
             await self._load_overlaps(
                 (header.producer, header.epoch, header.first, header.last)
@@ -114,6 +140,17 @@ class Admission:
     async def _load_overlaps(self, ranges: Iterable[tuple[str, int, int, int]]) -> None:
         for row in await self.store.ledger_overlaps(sorted(set(ranges))):
             self.rows.setdefault(row.key, row)
+
+    async def _load_unread(self, intakes: Iterable[Intake]) -> None:
+        if self.again:
+            ranges = {
+                (header.producer, header.epoch, header.first, header.last)
+                for intake in intakes
+                if (header := _header_of(intake)) is not None
+            }
+            for row in await self.store.excluded_in(sorted(ranges)):
+                if row.reason in REASONS_IN_ITSELF:
+                    self._unread[row[:4]] = row
 
     def _decide(self, intake: Intake) -> None:
         header = _header_of(intake)
@@ -154,7 +191,10 @@ class Admission:
         row = self.rows.get(key)
         if row is not None:
             self._count_copy(row, record)
+            if self._unread:
+                self._enlarge(self.rows[key], opened)
             return
+        contents = _contents(opened)
         self.rows[key] = self.changes.ledger[key] = LedgerRow(
             producer,
             header.epoch,
@@ -167,22 +207,55 @@ class Admission:
             record.append_ms,
             header.sealed.wall_ms,
             RangeSet(),
-            _contents(opened),
+            encode_contents(contents),
         )
+        self._note_boots(header, contents)
         self.fresh[key] = opened
         self.changed.add(key)
+        self._gain_keys(opened)
+        for identity, excluded in _excluded(opened):
+            self.changes.excluded[identity] = excluded
+
+    def _enlarge(self, row: LedgerRow, opened: Opened) -> None:
+        """Take in the events of an admitted segment that can be read now, and only those."""
+        variant = row.hash[:VARIANT_BYTES]
+        seqs = {
+            seq
+            for (producer, epoch, seq, of) in self._unread
+            if (producer, epoch, of) == (row.producer, row.epoch, variant)
+        }
+        for seq in seqs:
+            self.changes.excluded_removed.add((row.producer, row.epoch, seq, variant))
+        for identity, excluded in _excluded(opened):
+            if excluded.seq in seqs:
+                self.changes.excluded[identity] = excluded
+        events = tuple(event for event in opened.events if event.seq in seqs)
+        if events:
+            contents = _contents(opened)
+            self.rows[row.key] = self.changes.ledger[row.key] = row._replace(
+                contents=encode_contents(contents)
+            )
+            self._note_boots(opened.header, contents)
+            self.fresh[row.key] = replace(opened, events=events)
+            self.enlarged.add(row.key)
+            self.changed.add(row.key)
+            self._gain_keys(self.fresh[row.key])
+
+    def _gain_keys(self, opened: Opened) -> None:
         for event in opened.events:
             if event.kind == PRODUCER and isinstance(event.data, Enrolled | KeyAdded):
                 gained = VerifyKey(event.data.key)
                 target = event.key.decode()
                 self._keys[target][gained.id] = gained
                 self._gained_keys.add(target)
-        variant = opened.hash[:VARIANT_BYTES]
-        for excluded in opened.excluded:
-            identity = (producer, header.epoch, excluded.seq, variant)
-            self.changes.excluded[identity] = ExcludedRow(
-                *identity, excluded.verdict, excluded.reason, excluded.detail
-            )
+
+    def _note_boots(self, header: Header, contents: Contents) -> None:
+        """Remember where each boot session is named, so that its anchor finds these events."""
+        boots = self.changes.boots
+        for boot in contents.boots:
+            key = (header.producer, boot, header.epoch)
+            row = boots.get(key) or BootRow(*key, header.first, header.last)
+            boots[key] = row.with_segment(header.first, header.last)
 
     def _count_copy(self, row: LedgerRow, record: LogRecord) -> None:
         if (record.partition, record.offset) == (row.partition, row.offset):
@@ -194,8 +267,8 @@ class Admission:
                 partition=record.partition, offset=record.offset, append_ms=record.append_ms
             )
             self.changes.copies.pop((record.partition, record.offset), None)
-            if record.append_ms != row.append_ms:
-                self.changed.add(row.key)
+            # Also at the same moment: what is decided of a record is decided of its place.
+            self.changed.add(row.key)
         self.changes.copies[later.partition, later.offset] = CopyRow(
             later.partition,
             later.offset,
@@ -305,10 +378,18 @@ def _claimed_range(header: Header | None) -> _Claim:
     return _Claim(header.producer, header.epoch, header.first, header.last)
 
 
-def _contents(opened: Opened) -> bytes:
+def _excluded(opened: Opened) -> Iterator[tuple[ExcludedKey, ExcludedRow]]:
+    header, variant = opened.header, opened.hash[:VARIANT_BYTES]
+    for excluded in opened.excluded:
+        identity = (header.producer, header.epoch, excluded.seq, variant)
+        yield identity, ExcludedRow(*identity, excluded.verdict, excluded.reason, excluded.detail)
+
+
+def _contents(opened: Opened) -> Contents:
     entities = sorted({(event.kind, event.key) for event in opened.events})
-    boots = sorted({event.boot for event in opened.events})
-    return encode_contents(Contents(entities, boots, opened.header.key))
+    boots = {event.boot for event in opened.events}
+    boots |= {event.data.boot for event in opened.events if type(event.data) is Anchor}
+    return Contents(entities, sorted(boots), opened.header.key)
 
 
 def _overlap(one: LedgerRow, other: LedgerRow) -> bool:

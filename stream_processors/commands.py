@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 import click
+import structlog
 import uvloop
 
 from projections.ledger.receipts import Registrar
@@ -16,7 +17,11 @@ from stream_processors.app import ProcessorOptions, run_processor
 from stream_processors.collection import collect_rarely
 from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
+from stream_processors.places import open_reader
 from stream_processors.receipts import ReceiptPublisher, publishing
+from stream_processors.release import lift
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 CONNECTIONS_MAX = 3
 """One folds, one reads positions at a rebalance, one to spare."""
@@ -55,7 +60,15 @@ async def _run(settings: Settings) -> None:
             application_name="rekam-processor",
         )
         folder = PostgresFolder(pool, options.topic, rules, root, opener)
+        await folder.require_settings()
         await folder.meet_known_keys()
+        # What other software or other key files than before can take counts from now on.
+        lifted = await lift(
+            folder,
+            lambda: open_reader(options.bootstrap, options.topic, security=options.security),
+        )
+        if lifted:
+            log.info("held_lifted", records=lifted)
         return folder
 
     publisher = ReceiptPublisher(

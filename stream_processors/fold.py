@@ -18,8 +18,15 @@ from typing import Final, cast, get_args
 
 from msgspec import structs
 
+from projections.access.facts import Forgotten
+from projections.cohort.facts import EntryFact, Listed, without_people
 from projections.facts import COUNTS, VARIANT_BYTES, VERDICT_REASONS, Fact
 from projections.ledger.forks import rank
+from projections.person.erasure import lists_naming
+from projections.person.facts import Erasure, PersonFact
+from projections.person.niks import ERASED, seal_niks
+from projections.quarantine.facts import decode_facts as decode_decision
+from projections.quarantine.facts import discarded_since, place_of, record_key
 from projections.registry.context import (
     Judge,
     ProducerContext,
@@ -27,29 +34,39 @@ from projections.registry.context import (
     context_of,
     timeline_of,
 )
-from projections.registry.facts import LATEST_WINS, ProducerData, ProducerFact
+from projections.registry.facts import LATEST_WINS, Anchor, ProducerData, ProducerFact
 from projections.rows import (
+    AnchorKey,
     Changes,
     EntityRef,
     ExcludedRow,
     LedgerKey,
     LedgerRow,
     ProducerRow,
+    RecordId,
     decode_contents,
 )
 from projections.rules import Rules
 from projections.store_port import Store
 from projections.tables import (
+    COHORT_ENTRY,
     ENTITY_KINDS,
     FOLDED_KINDS,
+    PERSON,
     PRODUCER,
+    RECORD,
     encode_facts,
     roll_up,
 )
 from rekam.domain.ids import KeyId
 from rekam.domain.keys import VerifyKey
 from rekam.domain.ranges import RangeSet
-from stream_processors.admit import Admission, NeedsProducers, producers_concerned
+from stream_processors.admit import (
+    Admission,
+    NeedsProducers,
+    partitions_spoken_of,
+    producers_concerned,
+)
 from stream_processors.intake import Intake, OpenedEvent, Opener
 
 SegmentName = tuple[str, int, bytes]
@@ -61,6 +78,8 @@ IsDue = Callable[[str, object], bool]
 """Tells by producer and data whether a fact's turn to be judged has come."""
 
 _PRODUCER_DATA: Final = frozenset(get_args(ProducerData))
+_FORGETTING: Final = frozenset((Erasure, Forgotten, Listed))
+"""What by itself may leave less of its entity than it says."""
 
 
 async def fold_intakes(
@@ -71,17 +90,49 @@ async def fold_intakes(
     root: VerifyKey,
     opener: Opener,
     producers: Collection[str] = (),
+    again: Collection[RecordId] = (),
 ) -> Changes:
     """Fold opened records into the store's tables and return what was written.
 
     Inside one transaction of the store's, which the caller commits together with the position.
     `producers` are locked besides those that the records surely concern. Raises NeedsProducers
     when others are concerned too: roll back, and call again with them.
+    `again` are places of records that were folded before: of what is in the tables already they
+    change nothing, so repeating this is harmless.
     """
+    if named := partitions_spoken_of(intakes):
+        await store.lock_partitions(named)
     locked = await store.lock_producers(sorted(producers_concerned(intakes) | set(producers)))
     fold = _Fold(store, rules, root, locked)
-    admission = Admission(store, fold.changes, opener, fold.before)
+    admission = Admission(store, fold.changes, opener, fold.before, frozenset(again))
     await admission.run(intakes)
+    await fold.judge(admission)
+    roll_up(fold.changes.cells)
+    await store.write(fold.changes)
+    return fold.changes
+
+
+async def judge_again(
+    store: Store,
+    places: Collection[RecordId],
+    *,
+    rules: Rules,
+    root: VerifyKey,
+    opener: Opener,
+    producers: Collection[str] = (),
+) -> Changes:
+    """Judge the facts of the segments at these places anew, and write what that changes.
+
+    Inside one transaction, with the locks of a fold. Raises NeedsProducers as `fold_intakes` does.
+    """
+    await store.lock_partitions(sorted({partition for partition, _ in places}))
+    concerned = {row.producer for row in await store.ledger_at(places)}
+    locked = await store.lock_producers(sorted(concerned | {rules.registrar} | set(producers)))
+    fold = _Fold(store, rules, root, locked)
+    admission = Admission(store, fold.changes, opener, fold.before)
+    for row in await store.ledger_at(places):
+        admission.rows[row.key] = row
+        admission.changed.add(row.key)
     await fold.judge(admission)
     roll_up(fold.changes.cells)
     await store.write(fold.changes)
@@ -100,7 +151,14 @@ class _Fold:
     facts: dict[str, list[ProducerFact]] = field(default_factory=dict)
     """Of every locked producer, as far as they are judged."""
     before: dict[str, ProducerContext] = field(default_factory=dict)
+    stored: dict[str, list[ProducerFact]] = field(default_factory=dict)
+    """The same as they were before this fold."""
+    stored_anchors: dict[AnchorKey, bytes] = field(default_factory=dict)
+    """Of the boot sessions that segments of this fold name: their anchors are among the facts."""
     timelines_before: dict[str, Timeline] = field(default_factory=dict)
+    told: dict[str, tuple[list[ProducerFact], Timeline]] = field(default_factory=dict)
+    """Which facts each producer's timeline was made of, so that it is not made again of the same.
+    """
     judges: dict[SegmentName, Judge] = field(default_factory=dict)
     """Of each segment whose facts are judged in this fold."""
     signed_by: dict[LedgerKey, str] = field(default_factory=dict)
@@ -110,11 +168,16 @@ class _Fold:
     new: dict[EntityRef, list[NewFact]] = field(default_factory=lambda: defaultdict(list))
     touched: dict[EntityRef, set[SegmentName]] = field(default_factory=lambda: defaultdict(set))
     """Entities that hold facts to be judged again, and by which segments they came."""
+    erased: set[bytes] = field(default_factory=set)
+    """Tokens of the people of this fold whose erasure was ordered, now or earlier."""
+    naming: set[bytes] = field(default_factory=set)
+    """List entries that name one of them."""
 
     def __post_init__(self) -> None:
         decode = ENTITY_KINDS[PRODUCER].decode
         for name, row in self.locked.items():
-            self.facts[name] = cast("list[ProducerFact]", decode(row.facts) if row.facts else [])
+            facts = cast("list[ProducerFact]", decode(row.facts) if row.facts else [])
+            self.stored[name] = self.facts[name] = facts
             self.before[name] = self._context(name)
             self.timelines_before[name] = self._timeline(name)
 
@@ -126,9 +189,13 @@ class _Fold:
             for event in opened.events:
                 self.new[event.kind, event.key].append((name, event))
         rows = {key: admission.rows[key] for key in admission.changed}
-        for key in rows.keys() - admission.fresh.keys():
+        for key in rows.keys() - (admission.fresh.keys() - admission.enlarged):
             self._touch(rows[key], with_producers=True)
         await self._meet_rivals(rows.values(), admission.rows)
+        await self._meet_anchors(
+            [row for key, row in rows.items() if key not in admission.fresh],
+            {(producer, boot) for producer, boot, _ in self.changes.boots},
+        )
 
         # What the registrar says, then what devices say of themselves (anchors), make the context
         # in which everything else is judged. The registrar's own word rests on its keys alone.
@@ -143,6 +210,7 @@ class _Fold:
         await self._add(
             rows, await self._rows_in_new_light(timelines, admission.rows), admission.rows
         )
+        timelines = self._timelines()  # with the anchors that the added rows name
         self._set_judges(
             (
                 row
@@ -154,8 +222,14 @@ class _Fold:
         )
         self._judge_producers(lambda producer, _data: producer != self.rules.registrar)
         self._put_producers(admission.contacts)
+        await self._meet_discards(rows, admission.rows)
+        keys: defaultdict[int, set[bytes]] = defaultdict(set)
+        for ref in chain(self.new, self.touched):
+            keys[ref[0]].add(ref[1])
         for kind in FOLDED_KINDS:
-            await self._fold_entities(kind)
+            named = keys[kind] | self.naming if kind == COHORT_ENTRY else keys[kind]
+            if named and kind != RECORD:
+                await self._fold_entities(kind, sorted(named))
 
     async def _add(
         self,
@@ -166,23 +240,90 @@ class _Fold:
         """Add to `rows` what must be judged again."""
         added = [row for row in found if row.key not in rows]
         await self._meet_rivals(added, looked_at)
+        await self._meet_anchors(added)
         for row in added:
             rows[row.key] = row
             # The registrar's word on producers does not rest on its anchors.
             self._touch(row, with_producers=row.producer != self.rules.registrar)
 
+    async def _meet_discards(
+        self,
+        rows: dict[LedgerKey, LedgerRow],
+        looked_at: Mapping[LedgerKey, LedgerRow],
+    ) -> None:
+        """Let decisions on records reach what the segments there say, whichever came first.
+
+        They reach no segment of the registrar's, and nothing that is said of producers: what
+        decides must not rest on what it decides of.
+        """
+        decided = sorted({key for kind, key in chain(self.new, self.touched) if kind == RECORD})
+        if decided:
+            places = [place_of(key) for key in decided]
+            await self.store.lock_partitions(sorted({partition for partition, _ in places}))
+            await self._fold_entities(RECORD, decided)
+            await self._add_decided(rows, places, looked_at)
+        named = {
+            record_key(row.partition, row.offset): row
+            for row in rows.values()
+            if row.producer != self.rules.registrar
+        }
+        decisions = await self.store.decisions(named.keys())
+        decisions |= self.changes.entities[RECORD]
+        for key in decisions.keys() & named.keys():
+            since = discarded_since(decode_decision(decisions[key]), self.rules.zone)
+            if since:
+                self._set_judges([named[key]], self._timelines(), discarded=since)
+
+    async def _add_decided(
+        self,
+        rows: dict[LedgerKey, LedgerRow],
+        places: Sequence[RecordId],
+        looked_at: Mapping[LedgerKey, LedgerRow],
+    ) -> None:
+        """Add to `rows` the segments that lie at these places. Raises NeedsProducers."""
+        found = {row.key: row for row in await self.store.ledger_at(places)}
+        # A held record of theirs may be released meanwhile by who brings its key, unless locked.
+        claimed = await self.store.claimed_by(places)
+        concerned = claimed | {row.producer for row in found.values()}
+        if not concerned <= self.locked.keys():
+            raise NeedsProducers(concerned - self.locked.keys())
+        found |= {key: row for key, row in looked_at.items() if key in found}
+        added = [
+            row
+            for row in found.values()
+            if row.key not in rows and row.producer != self.rules.registrar
+        ]
+        await self._meet_rivals(added, looked_at)
+        await self._meet_anchors(added)
+        self._set_judges(added, self._timelines())
+        for row in added:
+            rows[row.key] = row
+            self._touch(row, with_producers=False)
+
     def _context(self, producer: str) -> ProducerContext:
-        root = self.root if producer == self.rules.registrar else None
-        return context_of(self.facts[producer], root=root)
+        return context_of(self.facts[producer], root=self._root_of(producer))
+
+    def _root_of(self, producer: str) -> VerifyKey | None:
+        return self.root if producer == self.rules.registrar else None
 
     def _timeline(self, producer: str) -> Timeline:
-        root = self.root if producer == self.rules.registrar else None
-        return timeline_of(self.facts[producer], self.rules.zone, root=root)
+        facts = self.facts[producer]
+        known = self.told.get(producer)
+        if known is None or known[0] is not facts:
+            timeline = timeline_of(facts, self.rules.zone, root=self._root_of(producer))
+            known = self.told[producer] = (facts, timeline)
+        return known[1]
 
     def _timelines(self) -> dict[str, Timeline]:
         return {producer: self._timeline(producer) for producer in self.locked}
 
-    def _set_judges(self, rows: Iterable[LedgerRow], timelines: Mapping[str, Timeline]) -> None:
+    def _set_judges(
+        self,
+        rows: Iterable[LedgerRow],
+        timelines: Mapping[str, Timeline],
+        *,
+        discarded: tuple[tuple[date, RangeSet], ...] = (),
+    ) -> None:
         for row in rows:
             timeline = timelines[row.producer]
             self.judges[_name(row)] = Judge.of(
@@ -191,6 +332,7 @@ class _Fold:
                 known_ms=row.append_ms,
                 lost=self._lost(row, timeline) if row.lost else (),
                 zone=self.rules.zone,
+                discarded=discarded,
             )
 
     def _lost(self, row: LedgerRow, timeline: Timeline) -> tuple[tuple[date, RangeSet], ...]:
@@ -211,6 +353,31 @@ class _Fold:
         if key is None:
             key = self.signed_by[row.key] = decode_contents(row.contents).key
         return key
+
+    async def _meet_anchors(
+        self, rows: Iterable[LedgerRow], named: Iterable[AnchorKey] = ()
+    ) -> None:
+        """Look up by what the boot sessions that segments name are anchored.
+
+        A device has thousands of them in its life: its facts are as many as this fold needs.
+        """
+        boots = set(named)
+        for row in rows:
+            boots |= {(row.producer, boot) for boot in decode_contents(row.contents).boots}
+        wanted = sorted(boots - self.stored_anchors.keys())
+        if not wanted:
+            return
+        found = await self.store.anchors_of(wanted)
+        self.stored_anchors |= dict.fromkeys(wanted, b"") | found
+        decode = ENTITY_KINDS[PRODUCER].decode
+        for (producer, _), blob in sorted(found.items()):
+            anchors = cast("list[ProducerFact]", decode(blob))
+            self.stored[producer] = [*self.stored[producer], *anchors]
+            self.facts[producer] = [*self.facts[producer], *anchors]
+        for producer in {producer for producer, _ in found}:
+            self.timelines_before[producer] = timeline_of(
+                self.stored[producer], self.rules.zone, root=self._root_of(producer)
+            )
 
     async def _meet_rivals(
         self, rows: Iterable[LedgerRow], looked_at: Mapping[LedgerKey, LedgerRow]
@@ -259,6 +426,7 @@ class _Fold:
                     rows[row.key] = row
                     self._touch(row, with_producers=True)
                     await self._meet_rivals([row], looked_at)
+                    await self._meet_anchors([row])
 
     def _touch(self, row: LedgerRow, *, with_producers: bool) -> None:
         for kind, key in decode_contents(row.contents).entities:
@@ -273,26 +441,31 @@ class _Fold:
         self, timelines: Mapping[str, Timeline], looked_at: Mapping[LedgerKey, LedgerRow]
     ) -> list[LedgerRow]:
         """Return earlier segments whose facts this fold's registry or anchors judge otherwise."""
-        changed_boots: dict[str, set[str] | None] = {}
-        """By producer; None: all boot sessions."""
+        retold: list[str] = []
+        anchored: dict[str, set[str]] = {}
+        """Boot sessions whose clocks are told anew, by producer."""
         for producer, now in timelines.items():
             before = self.timelines_before[producer]
             if before.statements != now.statements:
-                changed_boots[producer] = None
+                retold.append(producer)
             elif before.anchors != now.anchors:
-                changed_boots[producer] = {
+                anchored[producer] = {
                     boot
                     for boot in before.anchors.keys() | now.anchors.keys()
                     if before.anchors.get(boot) != now.anchors.get(boot)
                 }
-        if not changed_boots:
-            return []
         found: list[LedgerRow] = []
-        for row in await self.store.ledger_of(sorted(changed_boots)):
-            boots = changed_boots[row.producer]
-            if boots is None or not boots.isdisjoint(decode_contents(row.contents).boots):
-                found.append(looked_at.get(row.key, row))
-        return found
+        if retold:
+            found = await self.store.ledger_of(sorted(retold))
+        if anchored:
+            # Most sessions begin with their anchor: nothing named them before, nothing is found.
+            pairs = sorted((producer, boot) for producer in anchored for boot in anchored[producer])
+            found += [
+                row
+                for row in await self.store.ledger_of_boots(pairs)
+                if not anchored[row.producer].isdisjoint(decode_contents(row.contents).boots)
+            ]
+        return [looked_at.get(row.key, row) for row in found]
 
     async def _rows_of_moved_keys(
         self, timelines: Mapping[str, Timeline], looked_at: Mapping[LedgerKey, LedgerRow]
@@ -336,31 +509,65 @@ class _Fold:
 
     def _put_producers(self, contacts: Mapping[str, int]) -> None:
         for producer, row in self.locked.items():
+            anchors: defaultdict[AnchorKey, list[ProducerFact]] = defaultdict(list)
+            facts: list[ProducerFact] = []
+            for fact in self.facts[producer]:
+                if type(fact.data) is Anchor:
+                    anchors[producer, fact.data.boot].append(fact)
+                else:
+                    facts.append(fact)
+            for key, of_boot in anchors.items():
+                if (encoded := encode_facts(of_boot)) != self.stored_anchors[key]:
+                    self.changes.anchors[key] = encoded
             now = ProducerRow(
                 producer,
-                encode_facts(self.facts[producer]) if self.facts[producer] else b"",
+                encode_facts(facts) if facts else b"",
                 max(row.contact_ms, contacts.get(producer, 0)),
             )
             if now != row:
                 self.changes.producers[producer] = now
 
-    async def _fold_entities(self, kind: int) -> None:
+    async def _fold_entities(self, kind: int, keys: Sequence[bytes]) -> None:
         entity_kind, rules = ENTITY_KINDS[kind], self.rules
-        keys = sorted({key for of_kind, key in chain(self.new, self.touched) if of_kind == kind})
-        if not keys:
-            return
         stored = await self.store.lock_entities(kind, keys)
         encoded = self.changes.entities[kind]
+        fresh: list[bytes] = []
+        niks: list[str] = []
         for key in keys:
-            blob = stored[key]
+            ref, blob = (kind, key), stored[key]
             before = entity_kind.decode(blob) if blob else []
-            now = self._judge_facts((kind, key), before)
-            added = entity_kind.change(before, now, rules)
+            now: Sequence[PlainFact] = self._judge_facts(ref, before)
+            if len(now) != 1 or type(now[0].data) in _FORGETTING:  # not nearly everyone
+                now = self._forget(kind, key, now)
+            if kind == PERSON and not blob:
+                fresh.append(key)
+                niks.append(self.new[ref][0][1].nik)
+            added = entity_kind.change(key, before, now, rules)
             for table, cells in added.items():
                 sums = self.changes.cells[table]
                 for cell, count in cells.items():
                     sums[cell] = sums.get(cell, 0) + count  # spares Counter's slow __missing__
             encoded[key] = encode_facts(now)
+        if fresh:
+            self.changes.niks = dict(zip(fresh, seal_niks(niks, rules), strict=True))
+        if kind == PERSON:
+            self.changes.niks |= dict.fromkeys(self.erased, ERASED)
+
+    def _forget(self, kind: int, key: bytes, facts: Sequence[PlainFact]) -> Sequence[PlainFact]:
+        """Return what remains of an entity once it, or a person that it names, is erased.
+
+        An entry that names somebody is stated by one event with the person's own fact of it, and
+        people are locked before entries: so whichever comes first, entry and order meet here.
+        """
+        if kind == COHORT_ENTRY and self.erased:
+            entry = without_people(cast("Sequence[EntryFact]", facts), self.erased)
+            return cast("Sequence[PlainFact]", entry)
+        forget = ENTITY_KINDS[kind].forget
+        remains = facts if forget is None else forget(key, facts, self.rules)
+        if kind == PERSON and remains is not facts:
+            self.erased.add(key)
+            self.naming.update(lists_naming(cast("Sequence[PersonFact]", facts)))
+        return remains
 
     def _judge_facts(
         self,

@@ -1,20 +1,23 @@
 """Fold chunks of the log into PostgreSQL: one transaction per chunk, position included."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from projections.registry.context import context_of
 from projections.registry.facts import decode_facts
+from projections.rows import Changes, RecordId
 from projections.rules import Rules
 from projections.store import QUERIES, PostgresStore
-from rekam.domain.errors import Corrupt
+from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.keys import VerifyKey
-from rekam.domain.log import Chunk
+from rekam.domain.log import Chunk, LogRecord
 from stream_processors.admit import NeedsProducers
-from stream_processors.fold import fold_intakes
+from stream_processors.fold import fold_intakes, judge_again
 from stream_processors.intake import Intake, Opener
 from stream_processors.worker import PositionMoved
+
+Folded = TypeVar("Folded")
 
 LOCK_ROUNDS_MAX: Final = 16
 """Each round locks what the one before found concerned; a chunk that needs more is our bug."""
@@ -35,6 +38,29 @@ class PostgresFolder:
         for row in await self.pool.fetch(QUERIES["list_producers"]):
             self.opener.meet_keys(context_of(decode_facts(row["facts"])).keys)
 
+    async def require_settings(self) -> None:
+        """Check that the tables were folded under these rules; the first fold of all decides them.
+
+        Another key of tokens would count everybody twice. Raises Misconfigured.
+        """
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(QUERIES["make_settings"], self.rules.id)
+            await self._require_own_rules(connection)
+
+    async def _require_own_rules(self, connection: Any) -> None:
+        """Check it inside a fold, too: a rebuild may have put other tables in their place."""
+        found = await connection.fetchval(QUERIES["read_settings"])
+        if found is not None and found != self.rules.id:
+            raise Misconfigured(
+                [
+                    (
+                        f"the tables were folded under {found}; the settings and key files now say "
+                        f"{self.rules.id}. Restore what was changed, or make the tables anew: "
+                        "`rekam projection rebuild --switch`"
+                    )
+                ]
+            )
+
     def prepare(self, chunk: Chunk) -> list[Intake]:
         """Open every record as far as it goes without the registry."""
         return [self.opener.open_record(record) for record in chunk.records]
@@ -44,17 +70,8 @@ class PostgresFolder:
 
         Raises PositionMoved when the position is behind the chunk; what is ahead of it is skipped.
         """
-        producers: frozenset[str] = frozenset()
-        for _round in range(LOCK_ROUNDS_MAX):
-            try:
-                await self._fold_once(chunk, prepared, producers)
-            except NeedsProducers as wider:
-                producers |= wider.producers
-            else:
-                return
-        raise Corrupt(
-            f"partition {chunk.partition} offset {chunk.first_offset}: the fold asks for ever more "
-            f"producers ({len(producers)}). This is a bug: report it with these numbers."
+        await self._in_rounds(
+            chunk.partition, lambda producers: self._fold_once(chunk, prepared, producers)
         )
 
     async def _fold_once(
@@ -66,6 +83,7 @@ class PostgresFolder:
             if next_offset is None:
                 await connection.execute(QUERIES["make_position"], *place)
                 next_offset = await connection.fetchval(QUERIES["lock_position"], *place)
+            await self._require_own_rules(connection)
             if next_offset < chunk.first_offset:
                 raise PositionMoved(
                     f"the position is {next_offset}, the chunk begins at {chunk.first_offset}"
@@ -74,7 +92,7 @@ class PostgresFolder:
             if not fresh:
                 return
             await fold_intakes(
-                PostgresStore(connection),
+                PostgresStore(connection, topic=self.topic),
                 fresh,
                 rules=self.rules,
                 root=self.root,
@@ -82,6 +100,73 @@ class PostgresFolder:
                 producers=producers,
             )
             await connection.execute(QUERIES["move_position"], *place, chunk.next_offset)
+
+    async def fold_again(self, records: Sequence[LogRecord]) -> Changes:
+        """Decide again on records of one partition that were folded before; one transaction.
+
+        What other software, other keys or a corrected registry can take counts then, as if it had
+        been taken at first; of what is in the tables already nothing changes, so this may be
+        repeated, and run beside processors and itself. What the position has not passed yet is
+        left to the processor.
+        """
+        intakes = [self.opener.open_record(record) for record in records]
+        return await self._in_rounds(
+            records[0].partition, lambda producers: self._again_once(intakes, producers)
+        )
+
+    async def _again_once(self, intakes: Sequence[Intake], producers: frozenset[str]) -> Changes:
+        async with self.pool.acquire() as connection, connection.transaction():
+            # The partition's position first, as every fold of its records takes it.
+            partition = intakes[0].record.partition
+            next_offset = await connection.fetchval(QUERIES["lock_position"], self.topic, partition)
+            await self._require_own_rules(connection)
+            folded = [one for one in intakes if one.record.offset < (next_offset or 0)]
+            if not folded:
+                return Changes()
+            return await fold_intakes(
+                PostgresStore(connection, topic=self.topic),
+                folded,
+                rules=self.rules,
+                root=self.root,
+                opener=self.opener,
+                producers=producers,
+                again=[(one.record.partition, one.record.offset) for one in folded],
+            )
+
+    async def judge_again(self, places: Sequence[RecordId]) -> Changes:
+        """Judge again what the admitted segments at these places of one partition say.
+
+        One transaction; of what is judged rightly already nothing changes.
+        """
+        return await self._in_rounds(
+            places[0][0], lambda producers: self._judge_once(places, producers)
+        )
+
+    async def _judge_once(self, places: Sequence[RecordId], producers: frozenset[str]) -> Changes:
+        async with self.pool.acquire() as connection, connection.transaction():
+            await self._require_own_rules(connection)
+            return await judge_again(
+                PostgresStore(connection, topic=self.topic),
+                places,
+                rules=self.rules,
+                root=self.root,
+                opener=self.opener,
+                producers=producers,
+            )
+
+    async def _in_rounds(
+        self, partition: int, fold: Callable[[frozenset[str]], Awaitable[Folded]]
+    ) -> Folded:
+        producers: frozenset[str] = frozenset()
+        for _round in range(LOCK_ROUNDS_MAX):
+            try:
+                return await fold(producers)
+            except NeedsProducers as wider:
+                producers |= wider.producers
+        raise Corrupt(
+            f"partition {partition}: the fold asks for ever more producers ({len(producers)}). "
+            "This is a bug: report it with these numbers."
+        )
 
     async def positions(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """Return the next offset of each of the partitions that has one."""

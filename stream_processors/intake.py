@@ -6,18 +6,20 @@ thread, while PostgreSQL works on the chunk before. Whether a key is the produce
 later, under the producer's lock (`stream_processors/fold.py`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
+from projections.access import facts as access
 from projections.cohort import facts as cohort
 from projections.person import facts as person
+from projections.quarantine import facts as quarantine
 from projections.reference import facts as reference
 from projections.registry import facts as registry
 from projections.rules import Rules
-from projections.tables import COHORT_ENTRY, PERSON, PRODUCER, REFERENCE
+from projections.tables import ACCESS, COHORT_ENTRY, PERSON, PRODUCER, RECORD, REFERENCE
 from rekam.domain import events
 from rekam.domain.errors import EventRejected, Held, SegmentRejected
 from rekam.domain.ids import KeyId
@@ -36,6 +38,8 @@ class OpenedEvent(msgspec.Struct, frozen=True, gc=False):
     wall_ms: int
     boot: str
     data: object
+    nik: str = ""
+    """Of a person: in memory alone, until the fold has sealed it for a row that is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,15 @@ class Opener:
     """Opens records with the keys met so far. Safe to call from one thread beside the fold."""
 
     def __init__(
-        self, *, rules: Rules, registrar_key: VerifyKey, readers: Iterable[ReaderPrivateKey]
+        self,
+        *,
+        rules: Rules,
+        registrar_key: VerifyKey,
+        readers: Iterable[ReaderPrivateKey],
+        decode: Callable[[bytes], events.Event] = events.decode,
     ) -> None:
         self._rules = rules
+        self._decode = decode
         self._readers = {reader.id: reader for reader in readers}
         # Only ever grows, and an id never changes its key: races are harmless.
         self._known_keys: dict[KeyId, VerifyKey] = {registrar_key.id: registrar_key}
@@ -136,7 +146,7 @@ class Opener:
                     record,
                     header,
                     "unknown_reader",
-                    f"encrypted to reader key {header.reader}; add its file and rebuild",
+                    f"encrypted to reader key {header.reader}; add its file and start again",
                 )
             lines = open_body(segment, reader)
         except SegmentRejected as error:
@@ -145,8 +155,10 @@ class Opener:
         excluded: list[ExcludedEvent] = []
         for seq, line in enumerate(lines, start=header.first):
             try:
-                event = events.decode(line)
+                event = self._decode(line)
                 opened.append(self._fact(header.producer, seq, event))
+                if type(event.data) in _TWOFOLD:
+                    opened += self._other_facts(seq, event, opened[-1].key)
             except EventRejected as error:
                 excluded.append(ExcludedEvent(seq, "quarantined", error.reason, error.detail))
             except Held as error:
@@ -155,7 +167,24 @@ class Opener:
 
     def _fact(self, producer: str, seq: int, event: events.Event) -> OpenedEvent:
         kind, key, data = _target(producer, event.data, self._rules)
-        return OpenedEvent(seq, kind, key, event.wall_ms, event.boot, data)
+        nik = ""
+        if kind == PERSON:
+            nik = event.data.nik  # type: ignore[assignment, union-attr]  # each of these has one
+        return OpenedEvent(seq, kind, key, event.wall_ms, event.boot, data, nik)
+
+    def _other_facts(self, seq: int, event: events.Event, key: bytes) -> Iterator[OpenedEvent]:
+        """Yield the facts that an event is for further entities; their verdicts are the same."""
+        match event.data:
+            case events.CohortEntryListed(nik=str(nik)):
+                token, listed = self._rules.token(nik), person.ListedIn(key)
+                yield OpenedEvent(seq, PERSON, token, event.wall_ms, event.boot, listed, nik)
+            case events.ErasureOrdered(order=order):
+                forgotten = access.Forgotten(order)
+                yield OpenedEvent(seq, ACCESS, key, event.wall_ms, event.boot, forgotten)
+
+
+_TWOFOLD: Final = frozenset((events.CohortEntryListed, events.ErasureOrdered))
+"""Types that may be facts of two entities."""
 
 
 def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked for exhaustiveness
@@ -178,10 +207,24 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
             )
         case events.RecordingWithdrawn():
             return PERSON, token(data.nik), person.Withdrawn(data.recording)
+        case events.DuplicateResolved():
+            return (
+                PERSON,
+                token(data.nik),
+                person.CaseResolved(data.kind, data.outcome, data.recordings, data.resolved_ms),
+            )
         case events.SuketIssued():
             return PERSON, token(data.nik), person.Suket(data.number, data.issued_ms, data.status)
         case events.ErasureOrdered():
+            # Erasing cannot be taken back, so nothing that comes to be known later may decide it.
+            _require_registrar(producer, rules)
             return PERSON, token(data.nik), person.Erasure(data.order)
+        case events.PersonAccessed():
+            return (
+                ACCESS,
+                token(data.nik),
+                access.Accessed(data.caller, data.call, data.reason),
+            )
         case events.CohortEntryListed():
             nik = token(data.nik) if data.nik else None
             listed = cohort.Listed(data.cohort, data.entry, nik, data.code, data.version)
@@ -217,11 +260,12 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
             | events.ProducerRevoked()
             | events.RangeDeclaredLost()
         ):
-            if producer != rules.registrar:
-                raise EventRejected(
-                    "not_authorised", "only the registrar may state this; sign it there"
-                )
+            _require_registrar(producer, rules)
             return PRODUCER, data.producer.encode(), _registry_fact(data)
+        case events.RecordDiscarded():
+            _require_registrar(producer, rules)
+            key = quarantine.record_key(data.partition, data.offset)
+            return RECORD, key, _discarded(data)
         case events.TicketOpened():
             return (
                 PRODUCER,
@@ -252,6 +296,20 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
             return PRODUCER, producer.encode(), _device_fact(data)
         case _:
             assert_never(data)
+
+
+def _require_registrar(producer: str, rules: Rules) -> None:
+    if producer != rules.registrar:
+        raise EventRejected("not_authorised", "only the registrar may state this; sign it there")
+
+
+def _discarded(data: events.RecordDiscarded) -> quarantine.Discarded:
+    first, last = (data.first, data.last) if data.first and data.last else quarantine.WHOLE
+    if (data.first is None) != (data.last is None) or first > last:
+        raise EventRejected("schema_invalid", "wanted first <= last, or neither of them")
+    return quarantine.Discarded(
+        data.partition, data.offset, bytes.fromhex(data.record_hash), first, last, data.reason
+    )
 
 
 def _registry_fact(

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from producers.device.clock import DeviceClock
+from producers.office.commands_people import order_erasure, resolve_duplicate
 from producers.office.commands_publish import COMMANDS
 from producers.office.commands_snapshot import check_snapshot
 from producers.office.stating import checked, moment_ms, publish
@@ -169,5 +170,5 @@ def _request(path: Path) -> EnrolmentRequest:
         ) from error
 
 
-for command in (*COMMANDS, check_snapshot):
+for command in (*COMMANDS, check_snapshot, order_erasure, resolve_duplicate):
     office.add_command(command)

@@ -25,6 +25,7 @@ from producers.office.regions import (
 from producers.office.splitting import split_by_regency
 from producers.office.stating import checked, office_ms, publish
 from producers.office.statuses import read_statuses
+from producers.office.sukets import read_sukets
 from producers.office.table import Table
 from rekam.domain.events import (
     CohortEntryListed,
@@ -35,6 +36,7 @@ from rekam.domain.events import (
     EventData,
     Region,
     StatusObserved,
+    SuketIssued,
     TreePublished,
 )
 from rekam.runtime.invocation import settings_of
@@ -203,6 +205,32 @@ def observe_status(context: click.Context, *, table: Path, source: str, dry_run:
         return
     publish(settings, facts, desk=CENTRE)
     click.echo(f"observed: {words}")
+
+
+@click.command("issue-suket")
+@table_argument
+@dry_run_option
+@click.pass_context
+def issue_suket(context: click.Context, *, table: Path, dry_run: bool) -> None:
+    """State which letters took the place of cards, from a file: nik,number,issued_at,status."""
+    settings = settings_of(context)
+    read = read_sukets(table)
+    facts: list[EventData] = [
+        checked(
+            SuketIssued,
+            nik=row.nik,
+            number=row.number,
+            issued_ms=office_ms(row.issued_at, settings),
+            status=row.status,
+        )
+        for row in read.rows
+    ]
+    words = f"{len(facts)} letters"
+    if dry_run:
+        _echo_dry_run(words, read, facts, Difference(added=()), is_first=True)
+        return
+    publish(settings, facts, desk=CENTRE)
+    click.echo(f"issued: {words}")
 
 
 @click.command("publish-cohort")
@@ -406,6 +434,7 @@ COMMANDS: Final[Sequence[click.Command]] = (
     publish_denominators,
     publish_regions,
     observe_status,
+    issue_suket,
     publish_cohort,
     resolve_cohort,
 )

@@ -123,12 +123,6 @@ class ExcludedEntries(msgspec.Struct, frozen=True, kw_only=True):
     """Null: this is the last page."""
 
 
-class PeopleLookup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whom to look up: a text of sixteen digits."""
-
-    nik: str
-
-
 class Alive(msgspec.Struct, frozen=True, kw_only=True):
     """The process turns."""
 

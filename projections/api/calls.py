@@ -1,13 +1,12 @@
 """What each call answers: arguments in, one snapshot, a typed answer out."""
 
-import re
 from datetime import date, timedelta
-from typing import Final, cast
+from typing import Final
 
 from projections.api import answers, parameters
 from projections.api.answers import Stated
-from projections.api.office import Asked, known_day, state
-from projections.api.parameters import PAGE_DEFAULT, device_cursor, place_cursor
+from projections.api.office import Asked, known_day, require_own_rules, state
+from projections.api.parameters import PAGE_DEFAULT, device_cursor
 from projections.api.problems import ProblemError, shown
 from projections.coverage.changes import Report, coverage_changes
 from projections.coverage.reads import coverage
@@ -20,9 +19,8 @@ from projections.device_health.reads import (
     devices,
     find_device,
 )
-from projections.person.reads import Person, find_person
 from projections.position.reads import pending_migrations, position
-from projections.quarantine.reads import START, Verdict, count_excluded, excluded
+from projections.quarantine.reads import count_excluded
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT
 from projections.verification.reads import verification
@@ -31,7 +29,6 @@ MIGRATIONS: Final = "projections.migrations"
 SERIES_DEFAULT: Final = timedelta(days=365)
 """How long before its last point a series begins, unless asked otherwise."""
 DAY_MIN: Final = date(1, 1, 1)
-_NIK: Final = re.compile(r"[0-9]{16}")
 
 
 async def get_coverage(asked: Asked) -> Stated[answers.Coverage]:
@@ -136,10 +133,11 @@ async def get_coverage_changes(asked: Asked) -> Stated[answers.CoverageChanges]:
 async def get_verification(asked: Asked) -> Stated[answers.Verification]:
     """Answer people by region and status."""
     region, level = _region_and_level(asked)
+    as_of = asked.arguments.get(parameters.AS_OF) or asked.office.today
     async with asked.database.snapshot() as connection:
-        found = await verification(connection, region=region, level=level, today=asked.office.today)
+        found = await verification(connection, region=region, level=level, as_of=as_of)
         return Stated(
-            await state(asked.office, connection),
+            await state(asked.office, connection, as_of=as_of),
             answers.Verification(
                 region=region.code,
                 level=level,
@@ -194,29 +192,6 @@ async def get_ledger(asked: Asked) -> Stated[DeviceLedger]:
         return Stated(await state(asked.office, connection), found)
 
 
-async def look_up_person(asked: Asked) -> Stated[Person]:
-    """Answer one person by NIK, which is forgotten as soon as its token is known."""
-    nik = cast("answers.PeopleLookup", asked.body).nik
-    if not _NIK.fullmatch(nik):
-        raise ProblemError("invalid_body", "nik is not a NIK; wanted a text of sixteen digits")
-    return await _person(asked, asked.office.rules.token(nik))
-
-
-async def get_person(asked: Asked) -> Stated[Person]:
-    """Answer one person by token."""
-    return await _person(asked, asked.arguments.required(parameters.TOKEN))
-
-
-async def get_quarantine(asked: Asked) -> Stated[answers.ExcludedEntries]:
-    """Answer one page of what was refused for ever."""
-    return await _excluded(asked, "quarantined")
-
-
-async def get_held(asked: Asked) -> Stated[answers.ExcludedEntries]:
-    """Answer one page of what waits."""
-    return await _excluded(asked, "held")
-
-
 async def get_alive(_: Asked) -> answers.Alive:
     """Answer that the process turns; asks nobody."""
     return answers.Alive(status="alive")
@@ -232,6 +207,7 @@ async def get_ready(asked: Asked) -> answers.Ready:
                 f"{len(pending)} migrations are pending, first {pending[0]}; "
                 "run `rekam db migrate`",
             )
+        await require_own_rules(asked.office, connection)
         found = await position(connection, topic=asked.office.topic)
     if not found:
         raise ProblemError(
@@ -269,37 +245,6 @@ def _region_and_level(asked: Asked) -> tuple[Region, Level]:
             f"wanted {region.level} or below",
         )
     return region, level
-
-
-async def _person(asked: Asked, token: bytes) -> Stated[Person]:
-    async with asked.database.snapshot() as connection:
-        found = await find_person(connection, token, zone=asked.office.rules.zone)
-        if found is None:
-            raise ProblemError(
-                "person_unknown",
-                "no event names this person; check the number, and whether its device has sent",
-            )
-        return Stated(await state(asked.office, connection), found)
-
-
-async def _excluded(asked: Asked, verdict: Verdict) -> Stated[answers.ExcludedEntries]:
-    async with asked.database.snapshot() as connection:
-        page = await excluded(
-            connection,
-            verdict,
-            after=asked.arguments.get(parameters.PLACE_CURSOR) or START,
-            entries_max=asked.arguments.get(parameters.LIMIT) or PAGE_DEFAULT,
-        )
-        reasons = await count_excluded(connection, verdict)
-        return Stated(
-            await state(asked.office, connection),
-            answers.ExcludedEntries(
-                total=sum(reasons.values()),
-                reasons=reasons,
-                entries=list(page.entries),
-                next_cursor=None if page.next is None else place_cursor(page.next),
-            ),
-        )
 
 
 def _device_unknown(device: str) -> ProblemError:

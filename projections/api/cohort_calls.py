@@ -1,10 +1,12 @@
 """What the calls about lists of people answer."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from projections.api import parameters
+from projections.api.access import account_for
 from projections.api.answers import Stated
 from projections.api.cohort_answers import CohortComparison, CohortEntries, Cohorts
 from projections.api.office import Asked, known_day, state
@@ -21,8 +23,11 @@ from projections.cohort.reads import (
 )
 from projections.cohort.rules import COHORT_RULE_DEFAULT, COHORT_RULES, CohortRule
 from projections.cohort.snapshots import snapshot_of
+from projections.person.niks import open_nik
+from projections.person.reads import find_niks
 from projections.reading import Connection
 from rekam.domain.cohort_snapshot import sign_snapshot
+from rekam.domain.errors import Corrupt
 
 NAMED_MAX: Final = 500
 """How many entries of each kind a comparison names."""
@@ -125,7 +130,10 @@ async def get_cohort_entries(asked: Asked) -> Stated[CohortEntries]:
             page.append(entry)
             if len(page) > page_max:
                 break
+        niks = await _niks_of(asked, connection, page[:page_max])
         stated = await state(asked.office, connection, as_of=moment.as_of, known_at=moment.known_at)
+    if niks:
+        await account_for(asked, niks, call="get_cohort_entries")
     return Stated(
         stated,
         CohortEntries(
@@ -192,6 +200,19 @@ async def get_cohort_snapshot(asked: Asked) -> bytes:
         found = await _found(asked, connection, moment, asked.arguments.get(VERSION))
         entries = await _all_entries(connection, found, moment)
     return sign_snapshot(snapshot_of(found, entries, moment), asked.office.snapshot_key)
+
+
+async def _niks_of(
+    asked: Asked, connection: Connection, entries: Sequence[CohortEntry]
+) -> list[str]:
+    """Return whom entries name by their tokens, each once, by number."""
+    tokens = {bytes.fromhex(entry.token): None for entry in entries if entry.token is not None}
+    sealed = await find_niks(connection, tokens) if tokens else {}
+    try:
+        # A token stands in an entry only while its person is known, and not erased.
+        return [open_nik(sealed[token], token, asked.office.rules) for token in tokens]
+    except Corrupt as error:
+        raise ProblemError("access_unrecorded", str(error)) from error
 
 
 async def _all_entries(connection: Connection, cohort: Cohort, moment: Moment) -> list[CohortEntry]:

@@ -44,6 +44,19 @@ def series_csv(answer: Stated[answers.CoverageSeries]) -> bytes:
     return _written(lines)
 
 
+def verification_csv(answer: Stated[answers.Verification]) -> bytes:
+    """Return a row for each region and status, and the totals last."""
+    figures = answer.figures
+    lines: list[Sequence[Cell]] = [("region", "name", "status", "people", "stuck", "as_of")]
+    every = [(row.region, row.name, row) for row in figures.rows]
+    for region, name, row in [*every, ("total", None, figures.totals)]:
+        for status, people in row.statuses.items():
+            ages = row.ages.get(status)
+            stuck = None if ages is None else ages.stuck
+            lines.append((region, name, status, people, stuck, answer.state.as_of))
+    return _written(lines)
+
+
 _FIGURES: Final = ("wajib", "recorded", "unrecorded", "date_unknown", "percent", "remarks")
 _STATE: Final = ("as_of", "known_at", "rule")
 

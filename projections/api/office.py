@@ -1,14 +1,15 @@
 """What all calls share: the database, the rules, the calendar, the bearer token, the metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from projections.api.access_port import AccessRecorder
 from projections.api.answers import State
 from projections.api.database import Database
 from projections.api.parameters import Arguments, Parameter
 from projections.api.problems import ProblemError
-from projections.position.reads import position
+from projections.position.reads import folded_under, position
 from projections.reading import Connection, end_of_day_ms
 from projections.registry.reads import complete_through
 from projections.rules import Rules
@@ -21,8 +22,10 @@ class Office:
     """Made once, at the composition root."""
 
     rules: Rules
-    token: str
-    """Bearer token of people lookup."""
+    callers: Mapping[str, str]
+    """Who may look people up, by bearer token."""
+    accesses: AccessRecorder
+    """Where it is recorded who reads of whom, before anything is answered."""
     snapshot_key: SigningKey
     """Signs snapshots of lists."""
     topic: str
@@ -44,6 +47,8 @@ class Asked:
     database: Database
     arguments: Arguments
     body: object = None
+    caller: str = ""
+    """Whose bearer token the call carries; empty for calls that want none."""
 
 
 def known_day(asked: Asked, parameter: Parameter[date]) -> date:
@@ -55,6 +60,17 @@ def known_day(asked: Asked, parameter: Parameter[date]) -> date:
             "invalid_parameter", f"{parameter.name}={known_at}; wanted a day up to today, {today}"
         )
     return known_at
+
+
+async def require_own_rules(office: Office, connection: Connection) -> None:
+    """Raise ProblemError when the tables are folded under other rules or keys than ours."""
+    found = await folded_under(connection)
+    if found not in (None, office.rules.id):
+        raise ProblemError(
+            "settings_differ",
+            f"the tables are folded under {found}; this process has {office.rules.id}. Give it the "
+            "processor's settings and key files, or rebuild: `rekam projection rebuild`",
+        )
 
 
 async def state(

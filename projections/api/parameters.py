@@ -6,11 +6,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar, assert_never, get_args
 
 import msgspec
 
-from projections.api.problems import ProblemError, shown
+from projections.api.problems import ProblemError, has_digits_of_a_nik, shown
 from projections.coverage.series import Step
 from projections.device_health.state import LABELS, Label
 from projections.quarantine.reads import EventPlace, Place, RecordPlace
@@ -28,6 +29,8 @@ PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 500
 TOKEN_DIGITS: Final = 32
 
+_CALLER: Final = re.compile(r"[a-z0-9._@-]{1,31}")
+
 Schema = dict[str, Any]
 """JSON Schema of a parameter, for the OpenAPI document."""
 
@@ -44,7 +47,7 @@ class Parameter(Generic[T]):
     parse: Callable[[str], T]
     meaning: str
     schema: Schema
-    where: Literal["query", "path"] = "query"
+    where: Literal["query", "path", "header"] = "query"
     is_required: bool = False
 
 
@@ -71,8 +74,9 @@ def read_arguments(
     *,
     query: Iterable[tuple[str, str]],
     path: Mapping[str, str],
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Arguments:
-    """Return the values of a call.
+    """Return the values of a call; `headers` are looked up as they are named, in any case.
 
     Raises ProblemError for the first parameter that is unknown, given twice, missing or wrong.
     """
@@ -88,6 +92,11 @@ def read_arguments(
             raise ProblemError("invalid_parameter", f"{name} is given twice; give it once")
         given[name] = value
     given |= {name: value for name, value in path.items() if name not in given}
+    given |= {
+        entry.name: headers[entry.name]
+        for entry in parameters
+        if entry.where == "header" and entry.name in headers
+    }
     values: dict[str, object] = {}
     for entry in parameters:
         if entry.name in given:
@@ -227,7 +236,8 @@ def _raw_cursor(text: str) -> bytes:
         raise Unwanted(_CURSOR_WANTED) from error
 
 
-def _parse_place(text: str) -> Place:
+def parse_place_cursor(text: str) -> Place:
+    """Return the place that a cursor of a list of records stands for. Raises Unwanted."""
     try:
         place: Place = _decode_place(_raw_cursor(text))
     except msgspec.MsgspecError as error:
@@ -257,6 +267,21 @@ _CURSOR_WANTED: Final = "the next_cursor of the page before, or none for the fir
 
 
 # The parameters ----------------------------------------------------------------------------------
+
+
+def parse_reason(text: str) -> str:
+    """Return why somebody reads of a person. Raises Unwanted."""
+    if not text.strip() or "\0" in text or len(text) > VALUE_CHARACTERS_MAX:
+        raise Unwanted(f"a few words, up to {VALUE_CHARACTERS_MAX} characters")
+    if has_digits_of_a_nik(text):
+        raise Unwanted("words without the digits of a NIK")
+    return text.strip()
+
+
+def _caller(text: str) -> str:
+    if not _CALLER.fullmatch(text) or has_digits_of_a_nik(text):
+        raise Unwanted("a user's short name: 1 to 31 of a-z 0-9 . _ @ -, no NIK")
+    return text
 
 
 LEVELS: Final = (Level.REGENCY, Level.KECAMATAN, Level.DESA)
@@ -349,12 +374,26 @@ LIMIT: Final = Parameter(
     {"type": "integer", "minimum": 1, "maximum": PAGE_MAX},
 )
 DEVICE_CURSOR: Final = Parameter("cursor", _parse_device_cursor, _CURSOR_WANTED, _CURSOR)
-PLACE_CURSOR: Final = Parameter("cursor", _parse_place, _CURSOR_WANTED, _CURSOR)
+PLACE_CURSOR: Final = Parameter("cursor", parse_place_cursor, _CURSOR_WANTED, _CURSOR)
 DEVICE: Final = Parameter(
     "id", _producer, "the producer's id", {"type": "string"}, where="path", is_required=True
 )
 COHORT: Final = Parameter(
     "id", _cohort, "the list's id", {"type": "string"}, where="path", is_required=True
+)
+REASON: Final = Parameter(
+    "Access-Reason",
+    parse_reason,
+    "why the caller reads of people, in a few words; it is recorded",
+    {"type": "string", "minLength": 1, "maxLength": VALUE_CHARACTERS_MAX},
+    where="header",
+)
+CALLER: Final = Parameter(
+    "Access-Caller",
+    _caller,
+    "for which of its users the holder of the token asks; it is recorded",
+    {"type": "string", "pattern": f"^{_CALLER.pattern}$"},
+    where="header",
 )
 TOKEN: Final = Parameter(
     "token",

@@ -21,8 +21,11 @@ Code = Literal[
     "path_unknown",
     "device_unknown",
     "cohort_unknown",
+    "case_unknown",
     "version_unknown",
     "person_unknown",
+    "entry_unknown",
+    "person_erased",
     "method_not_allowed",
     "body_too_slow",
     "body_too_large",
@@ -31,6 +34,8 @@ Code = Literal[
     "database_unavailable",
     "database_not_migrated",
     "nothing_folded",
+    "access_unrecorded",
+    "settings_differ",
 ]
 
 CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
@@ -43,16 +48,21 @@ CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
     "path_unknown": (404, "There is no such call"),
     "device_unknown": (404, "There is no such device"),
     "cohort_unknown": (404, "There is no such cohort"),
+    "case_unknown": (404, "There is no such case"),
     "version_unknown": (404, "The list has no such version"),
     "person_unknown": (404, "Nothing is known of this person"),
+    "entry_unknown": (404, "Nothing there is so excluded"),
     "method_not_allowed": (405, "The call has other methods"),
     "body_too_slow": (408, "The body did not come in time"),
+    "person_erased": (410, "The person was erased"),
     "body_too_large": (413, "The body is too large"),
     "media_type_unknown": (415, "The body is of another type"),
     "bug": (500, "This program is wrong"),
     "database_unavailable": (503, "The database does not answer"),
     "database_not_migrated": (503, "The database lacks tables"),
     "nothing_folded": (503, "The processor has folded nothing yet"),
+    "access_unrecorded": (503, "The reading cannot be recorded"),
+    "settings_differ": (503, "The tables are of other settings"),
 }
 """HTTP status and title by code."""
 
@@ -100,9 +110,14 @@ class ProblemError(RekamError):
         )
 
 
+def has_digits_of_a_nik(text: str) -> bool:
+    """Tell whether a text may hold a NIK, written in whatever way."""
+    return sum(character.isdigit() for character in text) > SHOWN_DIGITS_MAX
+
+
 def shown(text: str) -> str:
     """Return a caller's text as an answer may show it: short, printable, and no NIK."""
-    if sum(character.isdigit() for character in text) > SHOWN_DIGITS_MAX:
+    if has_digits_of_a_nik(text):
         return "(hidden: it has the digits of a NIK)"
     if len(text) > SHOWN_CHARACTERS_MAX:
         return f"(hidden: {len(text)} characters)"

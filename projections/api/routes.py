@@ -6,9 +6,18 @@ from typing import Any, Final
 
 import msgspec
 
-from projections.api import answers, calls, cohort_calls, parameters
+from projections.api import (
+    answers,
+    calls,
+    cohort_calls,
+    duplicate_calls,
+    excluded_calls,
+    parameters,
+    people_calls,
+)
+from projections.api.access import HEADERS
 from projections.api.cohort_answers import CohortComparison, CohortEntries, Cohorts
-from projections.api.csv_answers import coverage_csv, series_csv
+from projections.api.csv_answers import coverage_csv, series_csv, verification_csv
 from projections.api.office import Asked
 from projections.api.parameters import Parameter
 from projections.api.problems import Code
@@ -61,7 +70,15 @@ _OF_A_COHORT: Final[tuple[Code, ...]] = (
     "version_unknown",
     "instant_is_a_replay",
 )
+_OF_A_PERSON: Final[tuple[Code, ...]] = (
+    "missing_parameter",
+    "person_unknown",
+    "person_erased",
+    "access_unrecorded",
+    "settings_differ",
+)
 _PAGED: Final = (parameters.PLACE_CURSOR, parameters.LIMIT)
+_OF_A_PLACE: Final[tuple[Code, ...]] = ("entry_unknown",)
 
 
 async def get_index(_: Asked) -> answers.Index:
@@ -133,8 +150,9 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/v1/verification",
         handler=calls.get_verification,
         answer=answers.Verification,
-        parameters=_REGIONAL,
+        parameters=(*_REGIONAL, parameters.AS_OF, parameters.FORMAT),
         is_stated=True,
+        csv=verification_csv,
     ),
     Route(
         path="/v1/devices",
@@ -168,19 +186,81 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         path="/v1/people/lookup",
         method="POST",
-        handler=calls.look_up_person,
+        handler=people_calls.look_up_person,
         answer=Person,
-        body=answers.PeopleLookup,
-        problems=("person_unknown",),
+        parameters=HEADERS,
+        body=people_calls.PeopleLookup,
+        problems=_OF_A_PERSON,
         is_stated=True,
         is_protected=True,
     ),
     Route(
         path="/v1/people/{token}",
-        handler=calls.get_person,
+        handler=people_calls.get_person,
         answer=Person,
-        parameters=(parameters.TOKEN,),
-        problems=("person_unknown",),
+        parameters=(parameters.TOKEN, *HEADERS),
+        problems=_OF_A_PERSON,
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/people/{token}/nik",
+        method="POST",
+        handler=people_calls.get_person_nik,
+        answer=people_calls.PersonNik,
+        parameters=(parameters.TOKEN, *HEADERS),
+        body=people_calls.NikRequest,
+        problems=_OF_A_PERSON,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/people/{token}/accesses",
+        handler=people_calls.get_person_accesses,
+        answer=people_calls.PersonAccesses,
+        parameters=(
+            parameters.TOKEN,
+            people_calls.ACCESS_CURSOR,
+            parameters.LIMIT,
+            *HEADERS,
+        ),
+        problems=_OF_A_PERSON,
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/accesses",
+        handler=people_calls.get_accesses,
+        answer=people_calls.Accesses,
+        parameters=(
+            people_calls.FIRST,
+            people_calls.LAST,
+            people_calls.BY,
+            people_calls.PEOPLE_CURSOR,
+            parameters.LIMIT,
+        ),
+        is_stated=True,
+        is_protected=True,
+    ),
+    Route(
+        path="/v1/duplicates",
+        handler=duplicate_calls.get_duplicates,
+        answer=duplicate_calls.Duplicates,
+        parameters=(
+            parameters.REGION,
+            duplicate_calls.CASE_STATE,
+            duplicate_calls.CASE_KIND,
+            duplicate_calls.BY_PRODUCER,
+            duplicate_calls.CASE_CURSOR,
+            parameters.LIMIT,
+        ),
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/duplicates/{case}",
+        handler=duplicate_calls.get_duplicate,
+        answer=Person,
+        parameters=(duplicate_calls.CASE, *HEADERS),
+        problems=(*_OF_A_PERSON, "case_unknown"),
         is_stated=True,
         is_protected=True,
     ),
@@ -215,8 +295,9 @@ ROUTES: Final[tuple[Route, ...]] = (
             *cohort_calls.MOMENT,
             cohort_calls.ENTRY_CURSOR,
             parameters.LIMIT,
+            *HEADERS,
         ),
-        problems=_OF_A_COHORT,
+        problems=(*_OF_A_COHORT, "access_unrecorded"),
         is_stated=True,
         is_protected=True,
     ),
@@ -249,21 +330,47 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         path="/v1/quarantine",
-        handler=calls.get_quarantine,
+        handler=excluded_calls.get_quarantine,
         answer=answers.ExcludedEntries,
-        parameters=_PAGED,
+        parameters=excluded_calls.LISTED,
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/quarantine/{place}",
+        handler=excluded_calls.get_quarantined_at,
+        answer=excluded_calls.ExcludedAt,
+        parameters=(excluded_calls.PLACE,),
+        problems=_OF_A_PLACE,
         is_stated=True,
     ),
     Route(
         path="/v1/held",
-        handler=calls.get_held,
+        handler=excluded_calls.get_held,
         answer=answers.ExcludedEntries,
+        parameters=excluded_calls.LISTED,
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/held/{place}",
+        handler=excluded_calls.get_held_at,
+        answer=excluded_calls.ExcludedAt,
+        parameters=(excluded_calls.PLACE,),
+        problems=_OF_A_PLACE,
+        is_stated=True,
+    ),
+    Route(
+        path="/v1/discards",
+        handler=excluded_calls.get_discards,
+        answer=excluded_calls.Discards,
         parameters=_PAGED,
         is_stated=True,
     ),
     Route(path="/healthz", handler=calls.get_alive, answer=answers.Alive),
     Route(
-        path="/readyz", handler=calls.get_ready, answer=answers.Ready, problems=("nothing_folded",)
+        path="/readyz",
+        handler=calls.get_ready,
+        answer=answers.Ready,
+        problems=("nothing_folded", "settings_differ"),
     ),
     Route(
         path="/metrics",

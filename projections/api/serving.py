@@ -75,8 +75,7 @@ class Endpoint:
                 f"{self._path} answers {self._allow}",
                 headers={"Allow": self._allow},
             )
-        if route.is_protected:
-            _require_token(request, self._office.token)
+        caller = _caller(request, self._office.callers) if route.is_protected else ""
         arguments = _arguments(route, request)
         body = None if route.body is None else await _body(request, route.body)
         answer = await route.handler(
@@ -85,6 +84,7 @@ class Endpoint:
                 database=request.app.state.database,
                 arguments=arguments,
                 body=body,
+                caller=caller,
             )
         )
         if route.csv is not None and _prefers_csv(request, arguments):
@@ -127,7 +127,9 @@ def _arguments(route: Route, request: Request) -> Arguments:
         raise ProblemError(
             "invalid_parameter", f"{len(query)} parameters; wanted {PARAMETERS_MAX} at most"
         )
-    return read_arguments(route.parameters, query=query, path=request.path_params)
+    return read_arguments(
+        route.parameters, query=query, path=request.path_params, headers=request.headers
+    )
 
 
 def _prefers_csv(request: Request, arguments: Arguments) -> bool:
@@ -141,16 +143,21 @@ def _prefers_csv(request: Request, arguments: Arguments) -> bool:
     return next((entry for entry in named if entry in {JSON, CSV}), JSON) == CSV
 
 
-def _require_token(request: Request, token: str) -> None:
+def _caller(request: Request, callers: Mapping[str, str]) -> str:
+    """Return whose token the request carries. Raises ProblemError when it is nobody's."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    # Compared in constant time, also when the scheme is another one.
-    is_right = hmac.compare_digest(given.strip().encode(), token.encode())
-    if scheme.lower() != "bearer" or not is_right:
+    caller: str | None = None
+    # Each compared, and in constant time, also when the scheme is another one.
+    for token, name in callers.items():
+        if hmac.compare_digest(given.strip().encode(), token.encode()):
+            caller = name
+    if scheme.lower() != "bearer" or caller is None:
         raise ProblemError(
             "unauthorised",
             "send `Authorization: Bearer …` with the office's token; its file is REKAM_API_TOKEN",
             headers={"WWW-Authenticate": 'Bearer realm="rekam"'},
         )
+    return caller
 
 
 async def _body(request: Request, struct: type[msgspec.Struct]) -> msgspec.Struct:

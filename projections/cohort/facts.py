@@ -1,8 +1,10 @@
 """What is remembered of one name of a cohort's list."""
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from projections.facts import Fact
 
@@ -38,6 +40,16 @@ decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[EntryData]]).decode
 def entry_key(cohort: str, entry: int) -> bytes:
     """Return the entity key of an entry."""
     return f"{cohort}/{entry}".encode()
+
+
+def without_people(facts: Sequence[EntryFact], erased: Collection[bytes]) -> Sequence[EntryFact]:
+    """Return the facts of an entry without the tokens of people who were erased."""
+    return [
+        structs.replace(fact, data=structs.replace(fact.data, person=None))
+        if isinstance(fact.data, Listed) and fact.data.person in erased
+        else fact
+        for fact in facts
+    ]
 
 
 def entry_keys(cohort: str) -> tuple[bytes, bytes]:

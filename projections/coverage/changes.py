@@ -26,7 +26,7 @@ from projections.coverage.reads import (
 )
 from projections.coverage.sums import QUERIES, counted_regions
 from projections.person.state import Cause
-from projections.reading import Connection
+from projections.reading import AskedOnce, Connection
 from projections.reference.reads import Publications, publications, wajib_by_desa
 from projections.reference.recoding import Recoding
 from projections.regions import Level, Region
@@ -150,6 +150,8 @@ async def coverage_changes(
 
     `former` may not be known later than `later`.
     """
+    # Six sums are compared, of two days of knowledge: most questions come more than once.
+    connection = AskedOnce(connection)
     before = await _totals(connection, region=region, as_of=as_of, report=former)
     after = await _totals(connection, region=region, as_of=as_of, report=later)
     then = await publications(connection, region=region, until=as_of, known_at=former.known_at)

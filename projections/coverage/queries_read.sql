@@ -1,54 +1,146 @@
 -- Coverage as of a day, as known at a day. Desa codes have one shape, so BETWEEN is *in the region*
 -- under every collation, and a range of an index. Whole years and months come from tables of their
 -- own; what a month is begun of comes from the days'. `infinity` is *date unknown*.
+--
+-- Every part is summed by desa in the order of its index, before the parts are put together: some
+-- hundred sums instead of some thousand rows. `occurred_on + 0` is how the indexes of what was known
+-- late are written, so that they are taken for these parts and no other index can be.
 
 -- name: sum_people
--- People by code (the first $10 characters of their desa, which lies between $1 and $2) and by point:
--- the first of the days before $9 on which they are recorded; the number of points is *date unknown*.
--- As known at $5, whose year begins on $3 and whose month on $4. Recorded up to $8; what happened
--- before $6, the first of a year, may be told apart by years only; before $7, of a month, by months.
--- NOT (… AND …) is a filter on one scan, where `<` OR `=` would be two of them.
-SELECT left(desa, $10) AS code, width_bucket(day, $9::date[]) AS point,
-    sum(people)::bigint AS people
+-- People by desa, which lies between $1 and $2: recorded on $8 or before, and on an unknown date. As
+-- known at $5, whose year begins on $3 and whose month on $4. $7 is the first of a month up to $4,
+-- and $6 that of its year or of an earlier one: before them it is months and years that are added.
+SELECT desa AS code, sum(recorded)::bigint AS recorded, sum(undated)::bigint AS undated
 FROM (
-    SELECT desa, occurred_year AS day, people FROM coverage_year
-    WHERE desa BETWEEN $1 AND $2 AND known_year < $3
-        AND NOT (occurred_year >= $6 AND occurred_year < 'infinity')
+    SELECT desa, sum(people) AS recorded, 0 AS undated FROM coverage_year
+    WHERE desa BETWEEN $1 AND $2 AND occurred_year < $6 AND known_year < $3
+    GROUP BY desa
     UNION ALL
-    SELECT desa, occurred_month, people FROM coverage_month
+    SELECT desa, sum(people), 0 FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND known_month >= $3 AND known_month < $4
-        AND NOT (occurred_month >= $6 AND occurred_month < 'infinity')
+        AND occurred_month + 0 < $6 AND occurred_month < known_month
+    GROUP BY desa
     UNION ALL
-    SELECT desa, occurred_month, people FROM coverage_month
+    SELECT desa, sum(people), 0 FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND occurred_month >= $6 AND occurred_month < $7
         AND known_month < $4
+    GROUP BY desa
     UNION ALL
-    SELECT desa, occurred_on, people FROM coverage_cell
+    SELECT desa, sum(people), 0 FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $4 AND $5
-        AND NOT (occurred_on >= $7 AND occurred_on < 'infinity')
+        AND occurred_on + 0 < $7 AND occurred_on < known_on
+    GROUP BY desa
     UNION ALL
-    SELECT desa, occurred_on, people FROM coverage_cell
+    SELECT desa, sum(people), 0 FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND occurred_on BETWEEN $7 AND $8 AND known_on <= $5
+    GROUP BY desa
+    UNION ALL
+    SELECT desa, 0, sum(people) FROM coverage_year
+    WHERE desa BETWEEN $1 AND $2 AND occurred_year = 'infinity' AND known_year < $3
+    GROUP BY desa
+    UNION ALL
+    SELECT desa, 0, sum(people) FROM coverage_month
+    WHERE desa BETWEEN $1 AND $2 AND occurred_month = 'infinity' AND known_month >= $3
+        AND known_month < $4
+    GROUP BY desa
+    UNION ALL
+    SELECT desa, 0, sum(people) FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $4 AND $5
+    GROUP BY desa
+) AS known
+GROUP BY desa;
+
+-- name: sum_points
+-- The same by point: the first of the days before $9 on which people are recorded; the number of
+-- points is *date unknown*. By desa if $10, otherwise all of them together. What happened before $6
+-- is told apart by years only, what happened before $7 by months only.
+SELECT code, width_bucket(day, $9::date[]) AS point, sum(people)::bigint AS people
+FROM (
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_year AS day, sum(people) AS people
+    FROM coverage_year
+    WHERE desa BETWEEN $1 AND $2 AND occurred_year < $6 AND known_year < $3
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_month AS day, sum(people)
+    FROM coverage_month
+    WHERE desa BETWEEN $1 AND $2 AND known_month >= $3 AND known_month < $4
+        AND occurred_month + 0 < $6 AND occurred_month < known_month
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_month AS day, sum(people)
+    FROM coverage_month
+    WHERE desa BETWEEN $1 AND $2 AND occurred_month >= $6 AND occurred_month < $7
+        AND known_month < $4
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people)
+    FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $4 AND $5
+        AND occurred_on + 0 < $7 AND occurred_on < known_on
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people)
+    FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on BETWEEN $7 AND $8 AND known_on <= $5
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_year AS day, sum(people)
+    FROM coverage_year
+    WHERE desa BETWEEN $1 AND $2 AND occurred_year = 'infinity' AND known_year < $3
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_month AS day, sum(people)
+    FROM coverage_month
+    WHERE desa BETWEEN $1 AND $2 AND occurred_month = 'infinity' AND known_month >= $3
+        AND known_month < $4
+    GROUP BY code, day
+    UNION ALL
+    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people)
+    FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $4 AND $5
+    GROUP BY code, day
 ) AS known
 GROUP BY code, point
 HAVING sum(people) <> 0;
 
 -- name: sum_duplicates
--- Of them, those who are shown as DUPLICATE_RECORD; the same parameters, $3 and $5 aside.
-SELECT left(desa, $6) AS code, width_bucket(occurred_on, $5::date[]) AS point,
-    sum(people)::bigint AS people
+-- Of the people of sum_people, those who are shown as DUPLICATE_RECORD: known at $3, recorded on $4.
+SELECT desa AS code,
+    coalesce(sum(people) FILTER (WHERE occurred_on <= $4), 0)::bigint AS recorded,
+    coalesce(sum(people) FILTER (WHERE occurred_on = 'infinity'), 0)::bigint AS undated
 FROM coverage_duplicate
 WHERE desa BETWEEN $1 AND $2 AND known_on <= $3 AND (occurred_on <= $4 OR occurred_on = 'infinity')
+GROUP BY desa;
+
+-- name: sum_duplicate_points
+-- Of the people of sum_points, those who are shown as DUPLICATE_RECORD: known at $3, recorded up to
+-- $4, by points before $5, by desa if $6.
+SELECT code, width_bucket(day, $5::date[]) AS point, sum(people)::bigint AS people
+FROM (
+    SELECT CASE WHEN $6 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people) AS people
+    FROM coverage_duplicate
+    WHERE desa BETWEEN $1 AND $2 AND known_on <= $3
+        AND (occurred_on <= $4 OR occurred_on = 'infinity')
+    GROUP BY code, day
+) AS known
 GROUP BY code, point
 HAVING sum(people) <> 0;
 
 -- name: sum_changes
 -- What became known after $3 and up to $4 of people recorded up to $5, or on an unknown date, by
--- desa and by what made it known.
-SELECT desa, cause, producer, mode, occurred_on = 'infinity' AS is_undated,
-    sum(people)::bigint AS people
-FROM coverage_cell
-WHERE desa BETWEEN $1 AND $2 AND known_on > $3 AND known_on <= $4
-    AND (occurred_on <= $5 OR occurred_on = 'infinity')
+-- desa and by what made it known. In three parts, as above: known after its day, by then, undated.
+SELECT desa, cause, producer, mode, is_undated, sum(people)::bigint AS people
+FROM (
+    SELECT desa, cause, producer, mode, false AS is_undated, people FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND known_on > $3 AND known_on <= $4
+        AND occurred_on + 0 <= $5 AND occurred_on < known_on
+    UNION ALL
+    SELECT desa, cause, producer, mode, false, people FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on > $3 AND occurred_on <= $5
+        AND known_on > $3 AND known_on <= $4 AND occurred_on >= known_on
+    UNION ALL
+    SELECT desa, cause, producer, mode, true, people FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND known_on > $3 AND known_on <= $4 AND occurred_on = 'infinity'
+) AS changed
 GROUP BY desa, cause, producer, mode, is_undated
 HAVING sum(people) <> 0;

@@ -16,8 +16,8 @@ import msgspec
 from projections.coverage.remarks import Remark, Remarks
 from projections.coverage.sums import (
     EXCLUDED,
+    NOBODY,
     People,
-    Points,
     counted_regions,
     sum_duplicates,
     sum_people,
@@ -209,22 +209,23 @@ async def counted_people(
     Codes whose sums are nothing were taken back: they are no trace of a person.
     """
     regions = counted_regions(region, published.recoding)
-    points = Points.of([as_of])
-    people = await sum_people(connection, regions, points, known_at=known_at)
+    people = await sum_people(connection, regions, as_of=as_of, known_at=known_at)
     left_out: dict[str, People] = {}
     if rule == EXCLUDED:
-        left_out = await sum_duplicates(connection, regions, points, known_at=known_at)
-    nobody = People()
+        left_out = await sum_duplicates(connection, regions, as_of=as_of, known_at=known_at)
+    return without(people, left_out)
+
+
+def without(people: Mapping[str, People], left_out: Mapping[str, People]) -> dict[str, Counted]:
+    """Return by code who counts of some people when others of them are left out."""
     found: dict[str, Counted] = {}
-    for code in people.keys() | left_out.keys():
-        of_code, excluded = people.get(code, nobody), left_out.get(code, nobody)
-        counted = Counted(
-            of_code.recorded - excluded.recorded,
-            of_code.date_unknown - excluded.date_unknown,
-            excluded.recorded + excluded.date_unknown,
-        )
-        if counted != Counted(0, 0, 0):
-            found[code] = counted
+    for code in people.keys() | left_out.keys() if left_out else people:
+        recorded, undated = people.get(code, NOBODY)
+        recorded_out, undated_out = left_out.get(code, NOBODY)
+        if recorded or undated or recorded_out or undated_out:
+            found[code] = Counted(
+                recorded - recorded_out, undated - undated_out, recorded_out + undated_out
+            )
     return found
 
 

@@ -14,15 +14,14 @@ from projections.coverage.contributions import month_of
 from projections.coverage.reads import percent_of, recoded_wajib
 from projections.coverage.sums import (
     EXCLUDED,
-    People,
+    PeopleByPoint,
     Points,
     counted_regions,
-    sum_duplicates,
-    sum_people,
+    sum_points,
 )
 from projections.reading import DAY_MAX, Connection
 from projections.reference.reads import Publications, publications, wajib_by_desa
-from projections.regions import Level, Region
+from projections.regions import Region
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 
 POINTS_MAX: Final = 400
@@ -88,20 +87,15 @@ async def coverage_series(
 ) -> Series:
     """Return the coverage of a region as of each of the days (see `days_of`)."""
     published = await publications(connection, region=region, until=days[-1], known_at=known_at)
-    points = Points.of(days, are_month_ends=step is Step.MONTH)
-    regions = counted_regions(region, published.recoding)
-    # Codes are told apart where they may come to lie in another region.
-    level = Level.DESA if published.recoding.steps else region.level
-    code_length = level.code_length
-    people = await sum_people(
-        connection, regions, points, known_at=known_at, code_length=code_length
+    people = await sum_points(
+        connection,
+        counted_regions(region, published.recoding),
+        Points.of(days, are_month_ends=step is Step.MONTH),
+        known_at=known_at,
+        # Codes are told apart where they may come to lie in another region.
+        by_desa=bool(published.recoding.steps),
+        without_duplicates=rule == EXCLUDED,
     )
-    if rule == EXCLUDED:
-        left_out = await sum_duplicates(
-            connection, regions, points, known_at=known_at, code_length=code_length
-        )
-        for code, excluded in left_out.items():
-            people.setdefault(code, People()).add(excluded, sign=-1)
     recorded, date_unknown = _recorded(people, published, region=region, days=days)
     wajib = await _wajib(connection, published, region=region, days=days, known_at=known_at)
     return Series(
@@ -119,9 +113,16 @@ async def coverage_series(
 
 
 def _recorded(
-    people: Mapping[str, People], published: Publications, *, region: Region, days: list[date]
+    people: Mapping[str, PeopleByPoint],
+    published: Publications,
+    *,
+    region: Region,
+    days: list[date],
 ) -> tuple[list[int], int]:
-    """Return how many are recorded by each day under the codes of that day."""
+    """Return how many are recorded by each day under the codes of that day.
+
+    The empty code is all of them, none of whom can have come from or gone to another region.
+    """
     turns = [number for number, _ in _stretches(published, days)]
     recorded = [0] * len(days)
     date_unknown = 0
@@ -130,7 +131,7 @@ def _recorded(
         added: defaultdict[int, int] = defaultdict(int)
         date_unknown = 0
         for code, of_code in people.items():
-            if region.holds(recoding.current(code)):
+            if not code or region.holds(recoding.current(code)):
                 date_unknown += of_code.date_unknown
                 for point, newly in of_code.by_point.items():
                     added[max(point, start)] += newly

@@ -4,36 +4,39 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from projections.coverage.contributions import month_of, year_of
-from projections.reading import Connection
+from projections.reading import DAY_MAX, Connection
 from projections.reference.recoding import Recoding
-from projections.regions import Level, Region
+from projections.regions import Region
 from projections.rules import CoverageRule
 from rekam.runtime.queries import load_queries
 
 QUERIES: Final = load_queries("projections.coverage", "queries_read.sql")
 EXCLUDED: Final[CoverageRule] = "duplicates-excluded/v1"
 
+AHEAD_MAX: Final = timedelta(days=2)
+"""How long after the day on which it is known a recording may lie: its clock is believed up to
+24 hours ahead (`AHEAD_MS_MAX`), which in a zone with summer time may reach the second day."""
+
+
+class People(NamedTuple):
+    """People of one code as of one day."""
+
+    recorded: int
+    date_unknown: int
+
+
+NOBODY: Final = People(0, 0)
+
 
 @dataclass(slots=True)
-class People:
+class PeopleByPoint:
     """People of one code: newly recorded by each point, and those of unknown date."""
 
     by_point: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     date_unknown: int = 0
-
-    def add(self, other: "People", *, sign: int = 1) -> None:
-        """Add other people, or take them away."""
-        for point, people in other.by_point.items():
-            self.by_point[point] += sign * people
-        self.date_unknown += sign * other.date_unknown
-
-    @property
-    def recorded(self) -> int:
-        """Return how many are recorded by the last point."""
-        return sum(self.by_point.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,74 +55,71 @@ class Points:
         """Return points in order; `are_month_ends`: all but the last one are ends of months."""
         return cls(days, year_of(days[0]), month_of(days[-1 if are_month_ends else 0]))
 
-    @property
-    def bounds(self) -> list[date]:
-        """Return the day after each point."""
-        return [day + timedelta(days=1) for day in self.days]
-
 
 async def sum_people(
-    connection: Connection,
-    regions: Iterable[Region],
-    points: Points,
-    *,
-    known_at: date,
-    code_length: int = Level.DESA.code_length,
+    connection: Connection, regions: Iterable[Region], *, as_of: date, known_at: date
 ) -> dict[str, People]:
-    """Return the recorded people of regions by code, whoever is shown as a duplicate or not."""
-    return await _summed(
-        connection,
-        "sum_people",
-        regions,
-        points,
-        year_of(known_at),
-        month_of(known_at),
-        known_at,
-        points.year,
-        points.month,
-        points.days[-1],
-        points.bounds,
-        code_length,
-    )
+    """Return the recorded people of regions by desa, whoever is shown as a duplicate or not."""
+    bounds = _bounds(Points.of([as_of]), known_at)
+    return await _summed(connection, "sum_people", regions, *bounds)
 
 
 async def sum_duplicates(
+    connection: Connection, regions: Iterable[Region], *, as_of: date, known_at: date
+) -> dict[str, People]:
+    """Return, of the recorded people, those whose latest status is DUPLICATE_RECORD, by desa."""
+    return await _summed(connection, "sum_duplicates", regions, known_at, as_of)
+
+
+async def sum_points(
     connection: Connection,
     regions: Iterable[Region],
     points: Points,
     *,
     known_at: date,
-    code_length: int = Level.DESA.code_length,
-) -> dict[str, People]:
-    """Return, of the recorded people, those whose latest status is DUPLICATE_RECORD, by code."""
-    return await _summed(
-        connection,
-        "sum_duplicates",
-        regions,
-        points,
-        known_at,
-        points.days[-1],
-        points.bounds,
-        code_length,
-    )
+    by_desa: bool,
+    without_duplicates: bool,
+) -> dict[str, PeopleByPoint]:
+    """Return the recorded people of regions by point, and by desa or all under one empty code."""
+    days_after = [day + timedelta(days=1) for day in points.days]
+    found: dict[str, PeopleByPoint] = {}
+    for region in regions:
+        asked: list[tuple[int, str, tuple[object, ...]]] = [
+            (1, "sum_points", (*_bounds(points, known_at), days_after, by_desa))
+        ]
+        if without_duplicates:
+            asked.append(
+                (-1, "sum_duplicate_points", (known_at, points.days[-1], days_after, by_desa))
+            )
+        for sign, query, parameters in asked:
+            for row in await connection.fetch(QUERIES[query], *region.desa_range, *parameters):
+                of_code = found.setdefault(row["code"], PeopleByPoint())
+                if row["point"] == len(points.days):
+                    of_code.date_unknown += sign * row["people"]
+                else:
+                    of_code.by_point[row["point"]] += sign * row["people"]
+    return found
+
+
+def _bounds(points: Points, known_at: date) -> tuple[date, ...]:
+    """Return what the queries cut both times at, in the order of their parameters.
+
+    What happened is cut where knowledge is, if that is earlier: what happened before the month of
+    `known_at` and was known in it, was known late, and there are indexes of that.
+    """
+    year, month = year_of(known_at), month_of(known_at)
+    until = min(points.days[-1], min(known_at, DAY_MAX - AHEAD_MAX) + AHEAD_MAX)
+    return year, month, known_at, min(points.year, year), min(points.month, month), until
 
 
 async def _summed(
-    connection: Connection,
-    query: str,
-    regions: Iterable[Region],
-    points: Points,
-    *parameters: object,
+    connection: Connection, query: str, regions: Iterable[Region], *parameters: object
 ) -> dict[str, People]:
     found: dict[str, People] = {}
     for region in regions:
-        rows = await connection.fetch(QUERIES[query], *region.desa_range, *parameters)
-        for row in rows:
-            people = found.setdefault(row["code"], People())
-            if row["point"] == len(points.days):
-                people.date_unknown += row["people"]
-            else:
-                people.by_point[row["point"]] += row["people"]
+        for row in await connection.fetch(QUERIES[query], *region.desa_range, *parameters):
+            # Regions do not overlap: no desa comes twice.
+            found[row["code"]] = People(row["recorded"], row["undated"])
     return found
 
 

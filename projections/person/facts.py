@@ -44,7 +44,27 @@ class Erasure(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     order: str
 
 
-PersonData = Captured | Withdrawn | Observed | Suket | Erasure
+class ListedIn(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """An entry of a list names the person: the other half of the entry's own fact.
+
+    So that an erasure finds the entry, and the entry finds an erasure.
+    """
+
+    entry: bytes
+    """Key of the entry (projections/cohort/facts.py)."""
+
+
+class CaseResolved(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Somebody looked into a case of duplicates (projections/duplicate)."""
+
+    kind: str
+    outcome: str
+    recordings: tuple[str, ...]
+    """Event ids of the recordings that were looked at: producer/epoch/seq."""
+    resolved_ms: int
+
+
+PersonData = Captured | Withdrawn | Observed | Suket | Erasure | ListedIn | CaseResolved
 PersonFact = Fact[PersonData]
 
 decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[PersonData]]).decode

@@ -1,15 +1,21 @@
 """One person: recorded or not, where the centre stands, and every event behind it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, assert_never
 
 import msgspec
 
-from projections.facts import COUNTS, VERDICT_REASONS, counted
+from projections.duplicate.contributions import case_id
+from projections.duplicate.state import Kind, cases_of, standing_recordings
+from projections.facts import VERDICT_REASONS, counted
+from projections.person.erasure import order_of
 from projections.person.facts import (
     Captured,
+    CaseResolved,
     Erasure,
+    ListedIn,
     Observed,
     PersonFact,
     Suket,
@@ -18,27 +24,28 @@ from projections.person.facts import (
 )
 from projections.person.state import (
     DATE_UNKNOWN,
-    current_observation,
     placement_steps,
 )
 from projections.reading import Connection, instant
-from projections.verification.contributions import RECORDED_HERE_ONLY
-from rekam.domain.clocks import OfficeZone
+from projections.rules import Rules
+from projections.verification.flags import CentreFlag, centre_flags
+from projections.verification.state import in_observed_order, standing_of
+from projections.verification.vocabulary import RECORDED_HERE_ONLY
 from rekam.runtime.queries import load_queries
 
 _QUERIES: Final = load_queries("projections.person", "queries_read.sql")
 
-Flag = Literal[
+RecordingFlag = Literal[
     "recorded_more_than_once",
     "date_unknown",
-    "duplicate_record",
     "recording_withdrawn",
     "events_excluded",
-    "erasure_ordered",
 ]
-HappeningKind = Literal["status_observed", "suket_issued", "recording_withdrawn", "erasure_ordered"]
-DUPLICATE_RECORD: Final = "DUPLICATE_RECORD"
-"""The centre's word for: the same body is recorded under another number."""
+Flag = RecordingFlag | CentreFlag
+"""What whoever looks a person up should see first."""
+HappeningKind = Literal[
+    "status_observed", "suket_issued", "recording_withdrawn", "duplicate_resolved"
+]
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +82,15 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class CaseSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A case of duplicates (docs/duplicates.md)."""
+
+    case: str
+    kind: Kind
+    outcome: str | None
+    """Null: nobody has settled it."""
+
+
 class Person(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one person, under a pseudonym."""
 
@@ -92,19 +108,44 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Happening]
     duplicates: int
     """Standing recordings beyond the first."""
+    cases: list[CaseSummary]
+    """Why somebody should look at the duplicates; each is `/v1/duplicates/{case}`."""
     flags: list[Flag]
 
 
-async def find_person(connection: Connection, token: bytes, *, zone: OfficeZone) -> Person | None:
-    """Return the person of a token, or None when no event names it."""
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A person of whom nothing may be said but by which order, and since which day."""
+
+    order: str
+    known_on: date
+
+
+async def find_person(
+    connection: Connection, token: bytes, *, rules: Rules, today: date
+) -> Person | Erased | None:
+    """Return the person of a token, or None when no event names it.
+
+    Whoever calls this has recorded who reads, and why, before (projections/api/access.py).
+    """
     row = await connection.fetchrow(_QUERIES["find_person"], token)
     facts = decode_facts(row["facts"]) if row is not None and row["facts"] else []
-    return describe(token, facts, zone=zone) if facts else None
+    if not facts:
+        return None
+    if (order := order_of(facts)) is not None:
+        return Erased(order[0], rules.zone.append_day(order[1]))
+    return describe(token, facts, rules=rules, today=today)
 
 
-def describe(token: bytes, facts: Sequence[PersonFact], *, zone: OfficeZone) -> Person:
-    """Return what a set of facts says of the person."""
-    steps = placement_steps(facts, zone)
+async def find_niks(connection: Connection, tokens: Collection[bytes]) -> Mapping[bytes, bytes]:
+    """Return the sealed NIKs of those of the people who are known, by token; ERASED if they are."""
+    rows = await connection.fetch(_QUERIES["find_niks"], list(tokens))
+    return {row["key"]: row["nik"] for row in rows}
+
+
+def describe(token: bytes, facts: Sequence[PersonFact], *, rules: Rules, today: date) -> Person:
+    """Return what a set of facts says of the person on the office's day."""
+    steps = placement_steps(facts, rules.zone)
     placement = steps[-1][1] if steps else None
     standing = standing_recordings(facts)
     status, status_since = _status(facts, standing)
@@ -119,47 +160,30 @@ def describe(token: bytes, facts: Sequence[PersonFact], *, zone: OfficeZone) -> 
         recordings=[_recording(fact, fact.data) for fact in facts if _is_recording(fact)],
         history=_history(facts),
         duplicates=max(0, len(standing) - 1),
-        flags=_flags(facts, standing=standing, status=status),
+        cases=[
+            CaseSummary(
+                case=case_id(token, case.kind, rules),
+                kind=case.kind,
+                outcome=case.outcome or None,
+            )
+            for case in cases_of(facts)
+        ],
+        flags=[
+            *_recording_flags(facts, standing=standing),
+            *centre_flags(facts, as_of=today, zone=rules.zone),
+        ],
     )
-
-
-def standing_recordings(facts: Iterable[PersonFact]) -> list[PersonFact]:
-    """Return the recordings that count and are not withdrawn, as they became known."""
-    known = counted(facts)
-    withdrawn = {fact.data.recording for fact in known if isinstance(fact.data, Withdrawn)}
-    return [
-        fact
-        for fact in known
-        if isinstance(fact.data, Captured) and fact.data.recording not in withdrawn
-    ]
 
 
 def _status(
     facts: Sequence[PersonFact], standing: Sequence[PersonFact]
 ) -> tuple[str | None, datetime | None]:
-    current = current_observation(facts)
+    current = standing_of(in_observed_order(facts))
     if current is None:
         if not standing:
             return None, None
         return RECORDED_HERE_ONLY, instant(standing[0].known_ms)
-    since = current[1]
-    for _, observed in reversed(_observations(facts)):
-        if observed.status != since.status:
-            break
-        since = observed
-    return since.status, instant(since.observed_ms)
-
-
-def _observations(facts: Iterable[PersonFact]) -> list[tuple[PersonFact, Observed]]:
-    """Return the observations that count, in the order that `current_observation` judges by."""
-    return sorted(
-        (
-            (fact, fact.data)
-            for fact in facts
-            if fact.verdict == COUNTS and isinstance(fact.data, Observed)
-        ),
-        key=lambda pair: (pair[1].observed_ms, pair[0].id),
-    )
+    return current.status, instant(current.since_ms)
 
 
 def _is_recording(fact: PersonFact) -> bool:
@@ -196,7 +220,7 @@ def _happening(fact: PersonFact) -> Happening | None:
     data = fact.data
     said: tuple[HappeningKind, str | None, int | None, str | None]
     match data:
-        case Captured():
+        case Captured() | ListedIn() | Erasure():
             return None
         case Observed():
             said = ("status_observed", data.status, data.observed_ms, data.source)
@@ -204,8 +228,8 @@ def _happening(fact: PersonFact) -> Happening | None:
             said = ("suket_issued", data.status, data.issued_ms, None)
         case Withdrawn():
             said = ("recording_withdrawn", None, None, None)
-        case Erasure():
-            said = ("erasure_ordered", None, None, None)
+        case CaseResolved():
+            said = ("duplicate_resolved", data.outcome, data.resolved_ms, data.kind)
         case _:
             assert_never(data)
     kind, status, at_ms, source = said
@@ -223,17 +247,14 @@ def _happening(fact: PersonFact) -> Happening | None:
     )
 
 
-def _flags(
-    facts: Iterable[PersonFact], *, standing: Sequence[PersonFact], status: str | None
-) -> list[Flag]:
-    known = list(facts)
-    counting = counted(known)
-    flags: dict[Flag, bool] = {
+def _recording_flags(
+    facts: Sequence[PersonFact], *, standing: Sequence[PersonFact]
+) -> list[RecordingFlag]:
+    counting = counted(facts)
+    flags: dict[RecordingFlag, bool] = {
         "recorded_more_than_once": len(standing) > 1,
         "date_unknown": any(fact.occurred_on is None for fact in standing),
-        "duplicate_record": status == DUPLICATE_RECORD,
         "recording_withdrawn": any(isinstance(fact.data, Withdrawn) for fact in counting),
-        "events_excluded": len(counting) < len(known),
-        "erasure_ordered": any(isinstance(fact.data, Erasure) for fact in counting),
+        "events_excluded": len(counting) < len(facts),
     }
     return [flag for flag, is_raised in flags.items() if is_raised]

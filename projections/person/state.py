@@ -8,13 +8,14 @@ from typing import Final, Literal, NamedTuple
 
 from projections.facts import (
     COUNTS,
+    DISCARDED,
     FORK_LOST,
     NOT_AUTHORISED,
     REVOKED,
     FactId,
     changes_of_knowledge,
 )
-from projections.person.facts import Captured, Observed, PersonFact, Withdrawn
+from projections.person.facts import Captured, PersonFact, Withdrawn
 from rekam.domain.clocks import OfficeZone
 
 DATE_UNKNOWN: Final = date.max
@@ -27,16 +28,17 @@ _RECORDINGS: Final = frozenset((Captured, Withdrawn))
 """Asked by exact type: an isinstance that says no costs a struct's ABC metaclass 0.15 µs."""
 
 
-Cause = Literal["arrived", "withdrawn", "redated", "revoked", "fork_lost", "authority"]
+Cause = Literal["arrived", "withdrawn", "redated", "revoked", "fork_lost", "discarded", "authority"]
 """What changed a placement: a recording arrived; one was withdrawn; a clock was mended; a producer
-was revoked; another segment came to hold the same seq; a producer's enrolment was known later, or
-told otherwise, than what it recorded."""
+was revoked; another segment came to hold the same seq; the registrar discarded the record; a
+producer's enrolment was known later, or told otherwise, than what it recorded."""
 
 _VERDICT_CAUSES: Final[Mapping[int, Cause]] = {
     COUNTS: "authority",
     NOT_AUTHORISED: "authority",
     REVOKED: "revoked",
     FORK_LOST: "fork_lost",
+    DISCARDED: "discarded",
 }
 
 
@@ -140,19 +142,3 @@ def _placement(known: Iterable[PersonFact]) -> Placement | None:
         key=lambda item: (item[0] if item[0] != DATE_UNKNOWN else date.min, item[1].id),
     )
     return Placement(latest.domicile, min(day for day, _, _ in standing))
-
-
-def current_observation(facts: Iterable[PersonFact]) -> tuple[PersonFact, Observed] | None:
-    """Return the latest observation by its own time; legal resets may take it backward."""
-    latest: tuple[PersonFact, Observed] | None = None
-    for fact in facts:
-        if (
-            fact.verdict == COUNTS
-            and type(fact.data) is Observed
-            and (
-                latest is None
-                or (fact.data.observed_ms, fact.id) > (latest[1].observed_ms, latest[0].id)
-            )
-        ):
-            latest = (fact, fact.data)
-    return latest

@@ -16,3 +16,8 @@ SELECT to_regclass('public.schema_migration') IS NOT NULL AS is_migrated;
 SELECT name
 FROM public.schema_migration
 ORDER BY name;
+
+-- name: find_rules
+-- Under which rules and keys the tables are folded; no row before the first processor.
+SELECT rules
+FROM projection_settings;

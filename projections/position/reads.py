@@ -18,6 +18,12 @@ async def position(connection: Connection, *, topic: str) -> Position:
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
+async def folded_under(connection: Connection) -> str | None:
+    """Return the id of the rules that the tables are folded under; None before the first fold."""
+    row = await connection.fetchrow(_QUERIES["find_rules"])
+    return None if row is None else str(row["rules"])
+
+
 async def pending_migrations(connection: Connection, *, package: str) -> list[str]:
     """Return the migrations of this program that the database lacks."""
     expected = [migration.name for migration in load_migrations(package)]

@@ -37,10 +37,24 @@ UNION
 SELECT regency FROM based WHERE regency IS NOT NULL;
 
 -- name: list_recodes
--- What trees valid at $1 as known at $2 re-code, the oldest tree first.
+-- What trees valid at $1 as known at $2 re-code, the oldest tree first: those that may move somebody
+-- into, out of or within $3, step by step. Codes of a level are of one length, so a beginning is a
+-- region above.
+WITH RECURSIVE concerned (code) AS (
+    SELECT $3::text
+    UNION
+    SELECT recode.old_code FROM concerned
+    JOIN recode_cell AS recode
+        ON starts_with(recode.new_code, concerned.code)
+        OR starts_with(concerned.code, recode.new_code)
+)
 SELECT valid_from, version, old_code, new_code
-FROM recode_cell
-WHERE valid_from <= $1 AND known_on <= $2
+FROM recode_cell AS recode
+WHERE valid_from <= $1 AND known_on <= $2 AND EXISTS (
+    SELECT FROM concerned
+    WHERE starts_with(recode.old_code, concerned.code)
+        OR starts_with(concerned.code, recode.old_code)
+)
 GROUP BY valid_from, version, old_code, new_code
 HAVING sum(is_mapped) > 0
 ORDER BY valid_from, version COLLATE "C", old_code, new_code;

@@ -78,7 +78,9 @@ async def publications(
 
     Of the regencies that publish for the region, and of those whose people have come to it.
     """
-    recoding = (await _recodings(connection, until=until, known_at=known_at)).about(region)
+    recoding = (await _recodings(connection, region=region, until=until, known_at=known_at)).about(
+        region
+    )
     publishers = {one.publishers for one in (region, *recoding.sources(region))}
     regencies = {
         new[: Level.REGENCY.code_length] for step in recoding.steps for new in step.codes.values()
@@ -117,8 +119,11 @@ async def publications(
     return Publications(known_at, trees, bases, recoding.without(is_replaced))
 
 
-async def _recodings(connection: Connection, *, until: date, known_at: date) -> Recoding:
-    rows = await connection.fetch(_QUERIES["list_recodes"], until, known_at)
+async def _recodings(
+    connection: Connection, *, region: Region, until: date, known_at: date
+) -> Recoding:
+    """Return at least those that can move somebody of the region; few of a nation's others."""
+    rows = await connection.fetch(_QUERIES["list_recodes"], until, known_at, region.code)
     return Recoding(
         tuple(
             Recode(*tree, {row["old_code"]: row["new_code"] for row in of_tree})

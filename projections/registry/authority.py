@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from projections.access import facts as access
 from projections.cohort import facts as cohort
 from projections.person import facts as person
 from projections.reference import facts as reference
@@ -17,7 +18,11 @@ ALLOWED_KINDS: Final[Mapping[type, frozenset[str]]] = {
     person.Withdrawn: frozenset({"recorder", "office", "registrar"}),
     person.Observed: frozenset({"centre"}),
     person.Suket: frozenset({"centre", "office"}),
+    person.CaseResolved: frozenset({"office", "registrar"}),
     person.Erasure: _REGISTRAR,
+    person.ListedIn: _LIST_KEEPERS,
+    access.Accessed: frozenset({"api"}),
+    access.Forgotten: _REGISTRAR,
     cohort.Listed: _LIST_KEEPERS,
     cohort.Resolved: _LIST_KEEPERS,
     reference.CohortHead: _LIST_KEEPERS,

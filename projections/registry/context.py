@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from projections.facts import (
     COUNTS,
+    DISCARDED,
     FORK_LOST,
     NOT_AUTHORISED,
     REVOKED,
@@ -182,9 +183,11 @@ class Judge:
     zone: OfficeZone
     statement: Statement
     is_settled: bool
-    """Nothing of the segment is lost, and the registrar has said no more since `admitted_on`."""
+    """Nothing of the segment is lost, or discarded, and the registrar has said no more since."""
     offsets: dict[str, tuple[int | None] | None] = field(default_factory=dict)
     """By boot session, as far as they were asked for; None: it was anchored otherwise since."""
+    discarded: tuple[tuple[date, RangeSet], ...] = ()
+    """Seqs that the registrar decided never to count, from the end of a day on; oldest first."""
 
     @classmethod
     def of(
@@ -195,6 +198,7 @@ class Judge:
         known_ms: int,
         lost: tuple[tuple[date, RangeSet], ...],
         zone: OfficeZone,
+        discarded: tuple[tuple[date, RangeSet], ...] = (),
     ) -> "Judge":
         """Return the judge of a segment that was signed with `key` and appended at `known_ms`."""
         appended_on = zone.day(known_ms)
@@ -208,7 +212,8 @@ class Judge:
             lost,
             zone,
             statements[-1][1] if statements else NO_STATEMENT,
-            not lost and (not statements or statements[-1][0] <= admitted_on),
+            not lost and not discarded and (not statements or statements[-1][0] <= admitted_on),
+            discarded=discarded,
         )
 
     def judge(
@@ -234,7 +239,8 @@ class Judge:
             return verdict, day, self._history([(self.admitted_on, verdict, day)])
         anchors = self.timeline.anchors.get(boot, ())
         lost_on = min((since for since, lost in self.lost if lost.covers(seq, seq)), default=None)
-        turns = {self.admitted_on, *(day for day, _ in chain(self.timeline.statements, anchors))}
+        told = chain(self.timeline.statements, anchors, self.discarded)
+        turns = {self.admitted_on, *(day for day, _ in told)}
         if lost_on is not None:
             turns.add(lost_on)
         steps: list[tuple[date, int, date | None]] = []
@@ -247,6 +253,8 @@ class Judge:
             )
             if lost_on is not None and lost_on <= turn:
                 verdict = FORK_LOST
+            if (seqs := _latest(self.discarded, turn)) is not None and seqs.covers(seq, seq):
+                verdict = DISCARDED
             step = (turn, verdict, day if is_dated else None)
             if not steps or steps[-1][1:] != step[1:]:
                 steps.append(step)

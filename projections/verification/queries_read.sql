@@ -1,11 +1,30 @@
--- What the centre says of the people recorded.
+-- What the centre says of the people recorded. Desa between $1 and $2, as they were recorded.
 
--- name: sum_verification
--- People by region and status: desa between $1 and $2, codes of $3 characters; the unplaced ($4)
--- belong to no region and are always there.
-SELECT left(desa, $3) AS region, status, sum(people)::bigint AS people
-FROM verification_cell
-WHERE desa BETWEEN $1 AND $2 OR desa = $4
-GROUP BY left(desa, $3), status
-HAVING sum(people) <> 0
-ORDER BY region, status;
+-- name: list_statuses
+-- People by desa and status.
+SELECT desa, status, people FROM verification_cell WHERE desa BETWEEN $1 AND $2;
+
+-- name: list_ages
+-- People by desa and how long ($3: as of) their status stands, in the order of the days in $4: 0 up
+-- to the first of them, and so on; -1: only after that day.
+SELECT desa, status,
+    CASE WHEN since_on > $3 THEN -1 ELSE width_bucket($3::date - since_on - 1, $4::integer[]) END
+        AS bucket,
+    min(since_on) AS oldest, sum(people)::bigint AS people
+FROM verification_age
+WHERE desa BETWEEN $1 AND $2
+GROUP BY desa, status, bucket
+HAVING sum(people) <> 0;
+
+-- name: list_turns
+-- People by desa and what was no step forward.
+SELECT desa, turn, before_status, after_status, people
+FROM verification_turn WHERE desa BETWEEN $1 AND $2;
+
+-- name: list_sukets
+-- People with a letter by desa and whether it was issued after $4; none that was after $3.
+SELECT desa, issued_on > $4 AS is_valid, sum(people)::bigint AS people
+FROM verification_suket
+WHERE desa BETWEEN $1 AND $2 AND issued_on <= $3
+GROUP BY desa, is_valid
+HAVING sum(people) <> 0;

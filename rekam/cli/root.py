@@ -74,21 +74,34 @@ NOUNS: Mapping[str, Noun] = {
     "relay": Noun(
         "producers.relay.commands:relay", "Hold segments for a district and forward them."
     ),
-    "api": Noun("projections.api.commands:api", "Answer over HTTP: coverage, devices, people."),
+    "api": Noun("rekam.cli.api:api", "Answer over HTTP: coverage, devices, people."),
     "audit": Noun("stream_processors.replay.commands:audit", "Prove the projections from the log."),
+    "projection": Noun(
+        "stream_processors.replay.projection_commands:projection",
+        "Look at the projections, and make them anew.",
+    ),
+    "quarantine": Noun("rekam.cli.excluded:quarantine", "What does not count, and why."),
+    "held": Noun("rekam.cli.excluded:held", "What does not count, and why."),
     "simulate": Noun(
         "producers.simulator.commands:simulate",
         "A fleet of devices on the real routes.",
         extra="device",
     ),
-    "topics": Noun("rekam.cli.topics:topics", "The topics of the Kafka cluster.", extra="device"),
-    "db": Noun("rekam.cli.db:db", "The tables in PostgreSQL."),
-    "schema": Noun(
-        "rekam.schema_commands:schema", "JSON Schema of every event type.", extra="device"
+    "topics": Noun(
+        "rekam.cli.topics:topics", "Topics of Kafka, tables of PostgreSQL.", extra="device"
     ),
-    "config": Noun("rekam.cli.config:config", "The settings of this machine.", extra="device"),
+    "db": Noun("rekam.cli.db:db", "Topics of Kafka, tables of PostgreSQL."),
+    "schema": Noun(
+        "rekam.schema_commands:schema",
+        "Schemas of events, settings of this machine.",
+        extra="device",
+    ),
+    "config": Noun(
+        "rekam.cli.config:config", "Schemas of events, settings of this machine.", extra="device"
+    ),
 }
-"""In the order of a day's work; `rekam --help` shows them so."""
+"""In the order of a day's work; `rekam --help` shows them so, those of one summary in a line.
+"""
 
 
 class LazyGroup(click.Group):
@@ -123,7 +136,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the nouns from the table: asking the commands would import them all."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, NOUNS[name].summary) for name in self.list_commands(ctx)])
+            lines: dict[str, list[str]] = {}
+            for name in self.list_commands(ctx):
+                lines.setdefault(NOUNS[name].summary, []).append(name)
+            formatter.write_dl([(", ".join(names), summary) for summary, names in lines.items()])
 
 
 @click.group(

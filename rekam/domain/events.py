@@ -39,7 +39,7 @@ SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Score = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
-ProducerKind = Literal["recorder", "relay", "registrar", "centre", "kpu", "office"]
+ProducerKind = Literal["recorder", "relay", "registrar", "centre", "kpu", "office", "api"]
 
 
 class _Data(
@@ -93,6 +93,21 @@ class SuketIssued(_Data, frozen=True):
     number: Label
     issued_ms: Milliseconds
     status: Label
+
+
+class DuplicateResolved(_Data, frozen=True):
+    """Somebody looked into why a person is recorded twice, or is a duplicate at the centre.
+
+    It withdraws nothing: what was recorded under a wrong number is withdrawn by its own event.
+    """
+
+    nik: Nik
+    kind: Literal["two_recordings", "centre_duplicate"]
+    outcome: Literal["same_person", "wrong_nik", "not_a_duplicate"]
+    resolved_ms: Milliseconds
+    reason: Text
+    recordings: Annotated[tuple[Text, ...], msgspec.Meta(max_length=64)] = ()
+    """Event ids (producer/epoch/seq) of the recordings looked at: another one opens it again."""
 
 
 # -- device ------------------------------------------------------------------------------------
@@ -193,6 +208,19 @@ class RangeDeclaredLost(_Data, frozen=True):
     first: SeqNumber
     last: SeqNumber
     reason: Text
+
+
+class RecordDiscarded(_Data, frozen=True):
+    """A record of the log, or some of its events, never counts, whatever comes to be known."""
+
+    partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    offset: Count
+    record_hash: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    """SHA-256 of the record as it lies in the log: who checks sees what was meant."""
+    reason: Text
+    first: SeqNumber | None = None
+    """First and last seq of the events meant; without them, all of the record."""
+    last: SeqNumber | None = None
 
 
 # -- reference ---------------------------------------------------------------------------------
@@ -304,11 +332,24 @@ class ErasureOrdered(_Data, frozen=True):
     reason: Text
 
 
+class PersonAccessed(_Data, frozen=True):
+    """Somebody is about to read what is known of a person. Durable before anything is answered."""
+
+    nik: Nik
+    caller: Label
+    """Who asks, as far as the read API knows."""
+    call: Label
+    """What is asked, such as `look_up_person`."""
+    reason: Text
+    """Why, in the caller's words."""
+
+
 EventData = (
     RecordingCaptured
     | RecordingWithdrawn
     | StatusObserved
     | SuketIssued
+    | DuplicateResolved
     | Heartbeat
     | FaultReported
     | FaultCleared
@@ -320,6 +361,7 @@ EventData = (
     | ProducerRevoked
     | EpochOpened
     | RangeDeclaredLost
+    | RecordDiscarded
     | TreePublished
     | DenominatorPublished
     | CohortPublished
@@ -329,6 +371,7 @@ EventData = (
     | TicketAssigned
     | TicketClosed
     | ErasureOrdered
+    | PersonAccessed
 )
 
 EVENT_TYPES: Final[dict[str, type[EventData]]] = {
@@ -336,6 +379,7 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "recording.withdrawn.v1": RecordingWithdrawn,
     "centre.status_observed.v1": StatusObserved,
     "suket.issued.v1": SuketIssued,
+    "duplicate.resolved.v1": DuplicateResolved,
     "device.heartbeat.v1": Heartbeat,
     "device.fault_reported.v1": FaultReported,
     "device.fault_cleared.v1": FaultCleared,
@@ -347,6 +391,7 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "producer.revoked.v1": ProducerRevoked,
     "epoch.opened.v1": EpochOpened,
     "range.declared_lost.v1": RangeDeclaredLost,
+    "record.discarded.v1": RecordDiscarded,
     "region.tree_published.v1": TreePublished,
     "denominator.published.v1": DenominatorPublished,
     "cohort.published.v1": CohortPublished,
@@ -356,6 +401,7 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "ticket.assigned.v1": TicketAssigned,
     "ticket.closed.v1": TicketClosed,
     "subject.erasure_ordered.v1": ErasureOrdered,
+    "person.accessed.v1": PersonAccessed,
 }
 
 TYPE_NAMES: Final[dict[type, str]] = {struct: name for name, struct in EVENT_TYPES.items()}

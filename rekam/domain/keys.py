@@ -21,6 +21,7 @@ from rekam.domain.ids import KeyId
 
 RAW_KEY_BYTES = 32
 PERSON_KEY_BYTES = 32
+NIK_KEY_BYTES = 32
 
 
 def key_id(raw: bytes) -> KeyId:

@@ -1,4 +1,7 @@
-"""The broker's jars: fetched once with Maven, kept in the cache folder, complete or absent."""
+"""The jars of pom.xml: fetched once with Maven, kept in the cache folder, complete or absent.
+
+The broker's, and a driver for PostgreSQL that only the benchmarks use.
+"""
 
 import asyncio
 import fcntl
@@ -13,6 +16,7 @@ from rekam.domain.errors import Unavailable
 from rekam.embedded.machine import require_commands
 
 KAFKA_VERSION = "4.3.1"
+JDBC_VERSION = "42.7.14"
 FETCH_SECONDS_MAX = 900.0
 
 
@@ -28,29 +32,50 @@ async def ensure_jars(cache_dir: Path, *, report: Callable[[str], None]) -> Path
     Raises Misconfigured without Maven, Unavailable when Maven cannot fetch.
     """
     folder = jars_folder(cache_dir)
-    if await asyncio.to_thread(folder.is_dir):
-        return folder
-    require_commands("java", "mvn")
-    await asyncio.to_thread(cache_dir.mkdir, parents=True, exist_ok=True)
-    with (cache_dir / "fetch.lock").open("w") as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            report(f"fetching Apache Kafka {KAFKA_VERSION} with Maven (54 MB, once)")
-            await _fetch(cache_dir, folder)
-            report(f"Apache Kafka {KAFKA_VERSION} is in {folder}")
+    await _ensure(folder, what=f"Apache Kafka {KAFKA_VERSION}", megabytes=54, report=report)
     return folder
 
 
-async def _fetch(cache_dir: Path, folder: Path) -> None:
+async def ensure_jdbc_jars(cache_dir: Path, *, report: Callable[[str], None]) -> Path:
+    """Do what `ensure_jars` does for the JDBC driver of PostgreSQL."""
+    folder = cache_dir / f"postgresql-jdbc-{JDBC_VERSION}"
+    what = f"PostgreSQL's JDBC driver {JDBC_VERSION}"
+    await _ensure(folder, what=what, megabytes=2, report=report, profile="jdbc")
+    return folder
+
+
+async def _ensure(
+    folder: Path,
+    *,
+    what: str,
+    megabytes: int,
+    report: Callable[[str], None],
+    profile: str = "broker",
+) -> None:
+    if await asyncio.to_thread(folder.is_dir):
+        return
+    require_commands("java", "mvn")
+    await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
+    with (folder.parent / "fetch.lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not await asyncio.to_thread(folder.is_dir):
+            report(f"fetching {what} with Maven ({megabytes} MB, once)")
+            await _fetch(folder, profile)
+            report(f"{what} is in {folder}")
+
+
+async def _fetch(folder: Path, profile: str) -> None:
     # Maven's own repository stays after a failed fetch, so that the next one goes on from there.
+    cache_dir = folder.parent
     repository = cache_dir / "maven-repository"
-    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".kafka-") as temporary:
+    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".jars-") as temporary:
         pom = Path(temporary) / "pom.xml"
         pom.write_bytes(resources.files("rekam.embedded").joinpath("pom.xml").read_bytes())
         jars = Path(temporary) / "jars"
         await _run_maven(
             "-f",
             str(pom),
+            f"-P{profile}",
             f"-Dmaven.repo.local={repository}",
             f"-DoutputDirectory={jars}",
             "dependency:copy-dependencies",
@@ -85,6 +110,6 @@ async def _run_maven(*arguments: str) -> None:
         raise
     if process.returncode:
         raise Unavailable(
-            "Maven could not fetch the Kafka jars. Check the network (or Maven's settings.xml for "
+            "Maven could not fetch the jars. Check the network (or Maven's settings.xml for "
             f"a mirror) and try again. Maven says:\n{output.decode('utf-8', 'replace')[-2000:]}"
         )

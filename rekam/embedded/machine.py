@@ -7,6 +7,7 @@ from rekam.domain.errors import Misconfigured
 
 DEBIAN_PACKAGES = {
     "java": "openjdk-17-jre-headless",
+    "javac": "openjdk-17-jdk-headless",
     "mvn": "maven",
     "setpriv": "util-linux",
 }

@@ -4,7 +4,8 @@
     reader_keys/      *.pem, X25519 private keys that open segment bodies; the newest one's public
     reader.pub        half lies beside that folder, for the devices
     person_key        32 bytes in hexadecimal: the key of person tokens
-    api_token         the bearer token of people lookup
+    nik_key           32 bytes in hexadecimal: the key that seals NIKs in the tables
+    api_token         the bearer tokens of people lookup, each on a line with its caller's name
     receipt_key       *.pem, the private Ed25519 key that signs receipts; `receipt.pub` beside it is
                       the public half, which devices must trust before they delete anything
     snapshot_key      *.pem, the private Ed25519 key that signs snapshots of lists; `snapshot.pub`
@@ -15,13 +16,15 @@ key a segment can never be opened again, and without the person key nobody is fo
 """
 
 import binascii
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from rekam.domain.errors import Misconfigured
 from rekam.domain.keys import (
+    NIK_KEY_BYTES,
     PERSON_KEY_BYTES,
     ReaderPrivateKey,
     ReaderPublicKey,
@@ -36,6 +39,9 @@ T = TypeVar("T")
 KEY_FILE_BYTES_MAX = 4096
 API_TOKEN_CHARACTERS_MIN = 32
 API_TOKEN_RANDOM_BYTES = 32
+CALLER_DEFAULT = "office"
+"""The name of whoever has the token of a file that gives no names."""
+_CALLER = re.compile(r"[a-z][a-z0-9.-]{0,31}")
 
 _MAKE = "Run `rekam up` once, which makes missing keys, or restore the file from its copy"
 _RESTORE = "Restore the file from its copy"
@@ -81,16 +87,28 @@ def load_reader_public(settings: Settings) -> ReaderPublicKey:
 
 def load_person_key(settings: Settings) -> bytes:
     """Return the key of person tokens. Raises Misconfigured when its file cannot serve."""
+    return _hexadecimal_key(settings.person_key, "person_key", PERSON_KEY_BYTES)
+
+
+def load_nik_key(settings: Settings) -> bytes:
+    """Return the key that seals NIKs. Raises Misconfigured when its file cannot serve."""
+    return _hexadecimal_key(settings.nik_key, "nik_key", NIK_KEY_BYTES)
+
+
+def load_api_callers(settings: Settings) -> Mapping[str, str]:
+    """Return who may look people up: callers by their bearer token, at least one.
+
+    A line holds a caller's name and token; a token alone is that of `office`. Raises
+    Misconfigured when the file cannot serve.
+    """
     return _parsed(
-        settings.person_key, "person_key", _person_key, _secret(settings.person_key, "person_key")
+        settings.api_token, "api_token", _api_callers, _secret(settings.api_token, "api_token")
     )
 
 
 def load_api_token(settings: Settings) -> str:
-    """Return the bearer token that people lookup wants. Raises Misconfigured."""
-    return _parsed(
-        settings.api_token, "api_token", _api_token, _secret(settings.api_token, "api_token")
-    )
+    """Return the first of the bearer tokens that people lookup takes. Raises Misconfigured."""
+    return next(iter(load_api_callers(settings)))
 
 
 def load_receipt_key(settings: Settings) -> SigningKey:
@@ -163,6 +181,7 @@ def make_missing_keys(settings: Settings) -> None:
     )
     for path, secret in (
         (settings.person_key, secrets.token_hex(PERSON_KEY_BYTES)),
+        (settings.nik_key, secrets.token_hex(NIK_KEY_BYTES)),
         (settings.api_token, secrets.token_urlsafe(API_TOKEN_RANDOM_BYTES)),
     ):
         if not path.exists():
@@ -196,6 +215,7 @@ def check_keys(settings: Settings) -> None:
         (settings.reader_keys, load_readers),
         (reader_public_path(settings), load_reader_public),
         (settings.person_key, load_person_key),
+        (settings.nik_key, load_nik_key),
         (settings.api_token, load_api_token),
         (settings.receipt_key, load_receipt_key),
         (receipt_public_path(settings), load_receipt_public),
@@ -277,21 +297,39 @@ def _parsed(path: Path, name: str, parse: Callable[[str], T], text: str) -> T:
         ) from error
 
 
-def _person_key(text: str) -> bytes:
-    try:
-        key = binascii.unhexlify(text)
-    except (binascii.Error, ValueError) as error:
-        raise Misconfigured(
-            [f"is not hexadecimal; wanted {PERSON_KEY_BYTES * 2} digits"]
-        ) from error
-    if len(key) != PERSON_KEY_BYTES:
-        raise Misconfigured([f"has {len(key)} bytes; wanted {PERSON_KEY_BYTES}"])
-    return key
+def _hexadecimal_key(path: Path, name: str, size: int) -> bytes:
+    def parse(text: str) -> bytes:
+        try:
+            key = binascii.unhexlify(text)
+        except (binascii.Error, ValueError) as error:
+            raise Misconfigured([f"is not hexadecimal; wanted {size * 2} digits"]) from error
+        if len(key) != size:
+            raise Misconfigured([f"has {len(key)} bytes; wanted {size}"])
+        return key
+
+    return _parsed(path, name, parse, _secret(path, name))
 
 
-def _api_token(text: str) -> str:
-    if len(text) < API_TOKEN_CHARACTERS_MIN or any(character.isspace() for character in text):
-        raise Misconfigured(
-            [f"is no token; wanted {API_TOKEN_CHARACTERS_MIN} characters or more on one line"]
-        )
-    return text
+def _api_callers(text: str) -> Mapping[str, str]:
+    callers: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines() or [""], start=1):
+        match line.split():
+            case [token]:
+                caller = CALLER_DEFAULT
+            case [caller, token]:
+                pass
+            case _:
+                token = caller = ""
+        if len(token) < API_TOKEN_CHARACTERS_MIN or not _CALLER.fullmatch(caller):
+            raise Misconfigured(
+                [
+                    (
+                        f"line {number} is no token; wanted a caller's name and a token of "
+                        f"{API_TOKEN_CHARACTERS_MIN} characters or more on each line"
+                    )
+                ]
+            )
+        if token in callers or caller in callers.values():
+            raise Misconfigured([f"line {number} repeats a name or a token; give each its own"])
+        callers[token] = caller
+    return callers

@@ -38,6 +38,7 @@ class Settings:
     registrar_key: Path
     reader_keys: Path
     person_key: Path
+    nik_key: Path
     api_token: Path
     receipt_key: Path
     snapshot_key: Path
@@ -66,6 +67,7 @@ class Settings:
             registrar_key=reading.value("registrar_key", _path, keys / "registrar.pub"),
             reader_keys=reading.value("reader_keys", _path, keys / "readers"),
             person_key=reading.value("person_key", _path, keys / "person.key"),
+            nik_key=reading.value("nik_key", _path, keys / "nik.key"),
             api_token=reading.value("api_token", _path, keys / "api.token"),
             receipt_key=reading.value("receipt_key", _path, keys / "receipt.pem"),
             snapshot_key=reading.value("snapshot_key", _path, keys / "snapshot.pem"),
@@ -113,6 +115,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
             "registrar_key",
             "reader_keys",
             "person_key",
+            "nik_key",
             "api_token",
             "receipt_key",
             "snapshot_key",

@@ -16,11 +16,26 @@ import msgspec
 import uvloop
 from rich.console import Console
 
+from rekam.domain.errors import Misconfigured
+from rekam.embedded.machine import require_commands
 from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import connect
 from tests.benchmarks.appends import APPENDS_PER_TURN, measure_appends
+from tests.benchmarks.backlog import measure_backlog
 from tests.benchmarks.comparison import STOCK_MODES, StockRate, measure_floor, measure_stock
+from tests.benchmarks.coverage_reads import FULL as NATION
+from tests.benchmarks.coverage_reads import QUICK as SMALL_NATION
+from tests.benchmarks.coverage_reads import Size as NationSize
+from tests.benchmarks.coverage_reads import measure_reads
 from tests.benchmarks.gateway import measure_gateway
+from tests.benchmarks.growth import WINDOW_EVENTS, measure_growth
+from tests.benchmarks.java_fold import (
+    COMMANDS,
+    JAVA_MODES,
+    JavaConsumer,
+    JavaRate,
+    measure_java,
+)
 from tests.benchmarks.live_fold import FoldRate, measure_fold
 from tests.benchmarks.machine import Machine, Timing
 from tests.benchmarks.report import Results, print_report
@@ -30,7 +45,7 @@ from tests.benchmarks.waiting import SHAPES, measure_waiting
 from tests.benchmarks.wire import measure_wire
 from tests.benchmarks.workload import Workload, people_for
 
-Run = TypeVar("Run", FoldRate, StockRate)
+Run = TypeVar("Run", FoldRate, StockRate, JavaRate)
 
 DEFAULT_OUT: Final = Path("build/bench.json")
 WIDTH_ELSEWHERE: Final = 120
@@ -53,6 +68,8 @@ class Sizes:
     gateway: int
     steps: dict[int, int]
     """By events a segment."""
+    growth: int
+    nation: NationSize
 
 
 FULL: Final = Sizes(
@@ -65,6 +82,8 @@ FULL: Final = Sizes(
     waiting=1_000_000,
     gateway=600_000,
     steps={1: 15_000, 64: 150_000, 500: 150_000},
+    growth=1_000_000,
+    nation=NATION,
 )
 QUICK: Final = Sizes(
     rounds=1,
@@ -76,6 +95,8 @@ QUICK: Final = Sizes(
     waiting=5_000,
     gateway=16_000,
     steps={1: 500, 64: 6_000, 500: 6_000},
+    growth=1_000,
+    nation=SMALL_NATION,
 )
 """Enough to see that everything works, too little for the numbers to mean anything."""
 
@@ -86,6 +107,7 @@ class Rates:
 
     folds: list[FoldRate]
     stock: list[StockRate]
+    java: list[JavaRate]
     floor: Timing
 
 
@@ -102,6 +124,10 @@ def bench(*, quick: bool, out: Path) -> None:
     """Measure the live fold, the wire, the outbox, and where the time goes."""
     # A busy machine hurts the fold, which needs all cores, more than what it is held against.
     load = round(os.getloadavg()[0], 2)
+    try:
+        require_commands(*COMMANDS)  # now, and not after minutes
+    except Misconfigured as error:
+        raise click.ClickException(str(error)) from error
     configure_logging(level=logging.ERROR)  # a fresh topic's first request may meet no leader
     results = uvloop.run(_measure(QUICK if quick else FULL, load=load, is_quick=quick))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -116,10 +142,12 @@ def bench(*, quick: bool, out: Path) -> None:
 async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
     with tempfile.TemporaryDirectory(prefix="rekam-bench-") as name:
         folder = Path(name)
+        _say("compiling the Java consumer")
+        consumer = await JavaConsumer.compiled(folder / "classes")
         _say("starting Kafka and PostgreSQL")
         async with Machine.started(folder) as machine:
             rounds = [
-                await _measure_rates(machine, sizes, number=number + 1)
+                await _measure_rates(machine, consumer, sizes, number=number + 1)
                 for number in range(sizes.rounds)
             ]
             _say("bytes an event")
@@ -151,11 +179,21 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
                 )
                 for events_per_segment, events in sizes.steps.items()
             ]
+            _say("a stick a month late")
+            async with machine.database() as dsn:
+                backlog = await measure_backlog(dsn)
             described = await _described(machine)
+        _say("an event's cost as the tables grow")
+        growth = await measure_growth(
+            folder / "growth", events_max=sizes.growth, window=WINDOW_EVENTS
+        )
+        _say("coverage of a nation")
+        reads = await measure_reads(folder / "nation", sizes.nation)
     return Results(
         machine=described | {"load_at_start": load, "quick": is_quick},
         folds=[_fastest(runs) for runs in zip(*(found.folds for found in rounds), strict=True)],
         stock=[_fastest(runs) for runs in zip(*(found.stock for found in rounds), strict=True)],
+        java=[_fastest(runs) for runs in zip(*(found.java for found in rounds), strict=True)],
         floor=max((found.floor for found in rounds), key=lambda timing: timing.per_second),
         wire=wire,
         appends=appends,
@@ -163,26 +201,42 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
         running=running,
         gateway=gateway,
         steps=steps,
+        backlog=backlog,
+        growth=growth,
+        reads=reads,
     )
 
 
-async def _measure_rates(machine: Machine, sizes: Sizes, *, number: int) -> Rates:
+async def _measure_rates(
+    machine: Machine, consumer: JavaConsumer, sizes: Sizes, *, number: int
+) -> Rates:
     """Measure the fold and what it is held against, one after the other."""
 
     def say(what: str) -> None:
         _say(f"{what} (round {number} of {sizes.rounds})")
 
-    stock, folds = [], []
+    stock, folds, java = [], [], []
     for mode in STOCK_MODES:
         say(f"(a) a stock agent, commits by {mode}")
         stock.append(await measure_stock(machine, _workload(sizes.stock), mode=mode))
     for events_per_segment, events in sizes.fold.items():
         say(f"the fold at {events_per_segment} a segment")
-        folds.append(
-            await measure_fold(machine, _workload(events), events_per_segment=events_per_segment)
-        )
+        fold = await measure_fold(machine, _workload(events), events_per_segment=events_per_segment)
+        folds.append(fold)
+        for mode in JAVA_MODES.get(events_per_segment, ()):
+            say(f"the same in Java {mode}")
+            java.append(
+                await measure_java(
+                    machine,
+                    consumer,
+                    _workload(events),
+                    events_per_segment=events_per_segment,
+                    mode=mode,
+                    wanted=fold.figures,
+                )
+            )
     say("(b) the floor")
-    return Rates(folds, stock, await measure_floor(machine, _workload(sizes.floor)))
+    return Rates(folds, stock, java, await measure_floor(machine, _workload(sizes.floor)))
 
 
 def _fastest(runs: Iterable[Run]) -> Run:

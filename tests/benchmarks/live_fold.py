@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -13,6 +13,7 @@ from rekam.domain.topics import Topic
 from rekam.runtime.kafka import producer_options
 from rekam.runtime.postgres import open_pool
 from stream_processors.folder import PostgresFolder
+from tests.benchmarks.figures import Figures, figures
 from tests.benchmarks.machine import (
     PROCESS_SECONDS_MAX,
     Machine,
@@ -35,6 +36,8 @@ class FoldRate:
     events_per_segment: int
     segments: int
     timing: Timing
+    figures: Figures = field(repr=False)
+    """What came out of it."""
 
 
 async def measure_fold(
@@ -61,9 +64,15 @@ async def measure_fold(
             ) as worker:
                 timing = await _watch(pool, topic, ends, workload.events, worker)
             await _check(pool, workload)
+            found = await figures(pool, "sum_fold")
         finally:
             await pool.close()
-    return FoldRate(events_per_segment=events_per_segment, segments=len(segments), timing=timing)
+    return FoldRate(
+        events_per_segment=events_per_segment,
+        segments=len(segments),
+        timing=timing,
+        figures=found,
+    )
 
 
 async def _enrol(machine: Machine, topic: Topic, pool: Any) -> None:

@@ -129,19 +129,23 @@ class Machine:
     @asynccontextmanager
     async def process(self, module: str, *arguments: str) -> AsyncIterator["Measured"]:
         """Give a running `python -m tests.benchmarks.<module>`; stopped at the end."""
-        log_path = self.folder / f"{module}.log"
+        command = (sys.executable, "-m", f"tests.benchmarks.{module}", *arguments)
+        async with self.command(module, *command) as measured:
+            yield measured
+
+    @asynccontextmanager
+    async def command(self, name: str, *command: str) -> AsyncIterator["Measured"]:
+        """Give a running command, whose log gets this name; stopped at the end."""
+        log_path = self.folder / f"{name}.log"
         with log_path.open("wb") as log_file:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                f"tests.benchmarks.{module}",
-                *arguments,
+                *command,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log_file,
                 cwd=ROOT,
             )
         try:
-            yield Measured(module, process, log_path)
+            yield Measured(name, process, log_path)
         finally:
             if process.returncode is None:
                 process.terminate()
@@ -158,7 +162,7 @@ class Machine:
 class Measured:
     """A process that does what is measured, so that it shares no interpreter with the measuring."""
 
-    module: str
+    name: str
     process: asyncio.subprocess.Process
     log_path: Path
 
@@ -191,4 +195,4 @@ class Measured:
     def failed(self, what: str) -> ProcessFailed:
         """Return the error that says so, with the end of the process's log."""
         tail = self.log_path.read_bytes()[-LOG_TAIL_BYTES:].decode("utf-8", "replace")
-        return ProcessFailed(f"{self.module} {what} (code {self.process.returncode}):\n{tail}")
+        return ProcessFailed(f"{self.name} {what} (code {self.process.returncode}):\n{tail}")

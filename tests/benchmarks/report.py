@@ -8,8 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks.appends import AppendRates
+from tests.benchmarks.backlog import MEMORY_BYTES_MAX, Folded
+from tests.benchmarks.backlog import table_of as backlog_table
 from tests.benchmarks.comparison import StockRate
+from tests.benchmarks.coverage_reads import WANTED_P99_MS, Reads
+from tests.benchmarks.coverage_reads import table_of as reads_table
 from tests.benchmarks.gateway import GatewayRate
+from tests.benchmarks.growth import FLAT_WITHIN, Mark, growth_of
+from tests.benchmarks.growth import table_of as growth_table
+from tests.benchmarks.java_fold import JavaRate
 from tests.benchmarks.live_fold import FoldRate
 from tests.benchmarks.machine import Timing
 from tests.benchmarks.running import Running
@@ -19,6 +26,8 @@ from tests.benchmarks.wire import WireSize
 
 STOCK_RATIO_WANTED: Final = {1: 4.0, 64: 30.0}
 """How many times faster than the stock agent, by events a segment."""
+JAVA_RATIO_WANTED: Final = {64: 1.0}
+"""How many times faster than the faster of the Java consumer's modes, by events a segment."""
 WIRE_BYTES_WANTED: Final = {256: 40.0}
 """Bytes an event at most, by events a segment."""
 APPEND_SHARE_WANTED: Final = 0.90
@@ -36,6 +45,7 @@ class Results:
     machine: dict[str, Any]
     folds: Sequence[FoldRate]
     stock: Sequence[StockRate]
+    java: Sequence[JavaRate]
     floor: Timing
     wire: Sequence[WireSize]
     appends: AppendRates
@@ -43,11 +53,20 @@ class Results:
     running: Sequence[Running]
     gateway: Sequence[GatewayRate]
     steps: Sequence[Steps]
+    backlog: Folded
+    growth: Sequence[Mark]
+    reads: Reads
 
     @property
     def stock_best(self) -> StockRate:
         """Return the faster of the stock agent's modes: what the fold is held against."""
         return max(self.stock, key=lambda rate: rate.timing.per_second)
+
+    def times_java(self, rate: JavaRate) -> float:
+        """Return how many times as fast as this the fold of the same segments is."""
+        size = rate.events_per_segment
+        (fold,) = (fold for fold in self.folds if fold.events_per_segment == size)
+        return fold.timing.per_second / rate.timing.per_second
 
     def as_json(self) -> dict[str, Any]:
         """Return numbers with their units in the names."""
@@ -75,6 +94,18 @@ class Results:
                     "events_per_second": rate.timing.per_second,
                 }
                 for rate in self.stock
+            ],
+            "java": [
+                {
+                    "events_per_segment": rate.events_per_segment,
+                    "mode": rate.mode,
+                    "events": rate.timing.events,
+                    "seconds": rate.timing.seconds,
+                    "events_per_second": rate.timing.per_second,
+                    "times_java": self.times_java(rate),
+                    "times_java_wanted": JAVA_RATIO_WANTED.get(rate.events_per_segment),
+                }
+                for rate in self.java
             ],
             "floor": {
                 "events": self.floor.events,
@@ -145,6 +176,40 @@ class Results:
                 }
                 for steps in self.steps
             ],
+            "backlog": {
+                "events": self.backlog.events,
+                "seconds": self.backlog.seconds,
+                "taken_bytes": self.backlog.taken_bytes,
+                "taken_bytes_wanted": MEMORY_BYTES_MAX,
+            },
+            "growth": {
+                "grown": growth_of(self.growth),
+                "grown_wanted": FLAT_WITHIN,
+                "marks": [
+                    {
+                        "events": mark.events,
+                        "days": mark.days,
+                        "events_per_second": mark.cost.events / mark.cost.seconds,
+                        "processor_us_per_event": mark.cost.processor_us,
+                        "wal_bytes_per_event": mark.cost.wal_bytes / mark.cost.events,
+                        "database_bytes": mark.database_bytes,
+                    }
+                    for mark in self.growth
+                ],
+            },
+            "reads": {
+                "rows": dict(self.reads.counts),
+                "p99_ms_wanted": WANTED_P99_MS,
+                "questions": [
+                    {
+                        "question": one.title,
+                        "asked": len(one.times_ms),
+                        "p50_ms": one.at(0.5),
+                        "p99_ms": one.at(0.99),
+                    }
+                    for one in self.reads.measured
+                ],
+            },
         }
 
 
@@ -154,12 +219,16 @@ def print_report(results: Results, console: Console) -> None:
     console.print(f"Only ratios mean anything elsewhere. {machine}")
     for table in (
         _rates(results),
+        _java(results),
         _wire(results.wire),
         _appends(results.appends),
         _waiting(results.waiting),
         _running(results.running),
         _gateway(results.gateway),
         *map(_steps, results.steps),
+        backlog_table(results.backlog),
+        growth_table(results.growth),
+        reads_table(results.reads),
     ):
         console.print()
         console.print(table)
@@ -201,6 +270,26 @@ def _rates(results: Results) -> Table:
     )
     return _table(
         "Live, one worker", ("", "events", "events/s", "to (a)", "to (b)", "wanted"), rows
+    )
+
+
+def _java(results: Results) -> Table:
+    rows = []
+    for rate in results.java:
+        times = results.times_java(rate)
+        wanted = JAVA_RATIO_WANTED.get(rate.events_per_segment)
+        rows.append(
+            (
+                f"Java {rate.mode}, {rate.events_per_segment} a segment",
+                *_rate(rate.timing),
+                f"{times:.2f}x",
+                "" if wanted is None else _reached(f">= {wanted:g}x", times >= wanted),
+            )
+        )
+    return _table(
+        "The same fold in Java with JDBC batches",
+        ("", "events", "events/s", "our fold to it", "wanted"),
+        rows,
     )
 
 

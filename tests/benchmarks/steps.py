@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from projections.rows import Changes, HeldRow, LedgerRow, ProducerRow
+from projections.rows import (
+    AnchorKey,
+    Changes,
+    ExcludedRow,
+    HeldRow,
+    LedgerRow,
+    ProducerRow,
+    RecordId,
+)
 from projections.store import QUERIES, PostgresStore
 from rekam.domain import events
 from rekam.domain.ids import KeyId
@@ -112,6 +120,11 @@ class TimedStore:
         with self.clock.step("lock and read producers, ledger"):
             return await self.store.lock_producers(producers)
 
+    async def anchors_of(self, boots: Collection[AnchorKey]) -> dict[AnchorKey, bytes]:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            return await self.store.anchors_of(boots)
+
     async def ledger_overlaps(
         self, ranges: Collection[tuple[str, int, int, int]]
     ) -> list[LedgerRow]:
@@ -124,10 +137,40 @@ class TimedStore:
         with self.clock.step("lock and read producers, ledger"):
             return await self.store.ledger_of(producers)
 
+    async def ledger_of_boots(self, boots: Collection[AnchorKey]) -> list[LedgerRow]:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            return await self.store.ledger_of_boots(boots)
+
     async def held_of(self, producers: Collection[str]) -> list[HeldRow]:
         """See the port."""
         with self.clock.step("lock and read producers, ledger"):
             return await self.store.held_of(producers)
+
+    async def lock_partitions(self, partitions: Sequence[int]) -> None:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            await self.store.lock_partitions(partitions)
+
+    async def ledger_at(self, places: Collection[RecordId]) -> list[LedgerRow]:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            return await self.store.ledger_at(places)
+
+    async def claimed_by(self, places: Collection[RecordId]) -> set[str]:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            return await self.store.claimed_by(places)
+
+    async def excluded_in(self, ranges: Collection[tuple[str, int, int, int]]) -> list[ExcludedRow]:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            return await self.store.excluded_in(ranges)
+
+    async def decisions(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """See the port."""
+        with self.clock.step("lock and read producers, ledger"):
+            return await self.store.decisions(keys)
 
     async def lock_entities(self, kind: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """See the port."""

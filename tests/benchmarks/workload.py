@@ -15,6 +15,7 @@ from rekam.domain.events import (
     Event,
     EventData,
     Heartbeat,
+    ProducerEnrolled,
     RecordingCaptured,
     StatusObserved,
     encode,
@@ -203,10 +204,15 @@ class Ends:
         return sum(self.before[partition][offset] for partition, offset in positions.items())
 
 
+def enrolments() -> list[ProducerEnrolled]:
+    """Return what the registrar says of all producers."""
+    return [life.enrolment() for life in _lives()]
+
+
 def enrolment() -> bytes:
     """Return the segment in which the registrar enrols all producers."""
     registrar = Life(REGISTRAR, REGISTRAR_KEY, kind="registrar")
-    return registrar.seal(*[registrar.event(life.enrolment()) for life in _lives()])
+    return registrar.seal(*[registrar.event(one) for one in enrolments()])
 
 
 def partition_of(producer: int) -> int:

@@ -7,7 +7,9 @@ from datetime import date
 import pytest
 
 from projections.memory_store import MemoryStore
+from projections.quarantine.facts import record_key
 from projections.rows import (
+    BootRow,
     Changes,
     CopyRow,
     ExcludedRow,
@@ -18,7 +20,7 @@ from projections.rows import (
 )
 from projections.store import PostgresStore
 from projections.store_port import Store
-from projections.tables import PERSON
+from projections.tables import PERSON, RECORD
 from rekam.domain.ranges import RangeSet
 from rekam.runtime.postgres import connect
 
@@ -93,6 +95,34 @@ async def test_a_segment_comes_back_whole_and_its_place_and_forks_can_change(
     assert await store.ledger_of(["dev"]) == [moved]
 
 
+async def test_anchors_are_found_by_the_session_that_they_anchor(store: Store) -> None:
+    await store.write(Changes(anchors={("dev", "a"): b"one", ("other", "a"): b"two"}))
+    await store.write(Changes(anchors={("dev", "a"): b"more"}))
+    found = await store.anchors_of([("dev", "a"), ("dev", "b"), ("other", "a")])
+    assert found == {("dev", "a"): b"more", ("other", "a"): b"two"}
+
+
+async def test_segments_are_found_by_the_boot_sessions_that_they_name_in_whatever_order(
+    store: Store,
+) -> None:
+    rows = [segment(first, first + 9, number=first) for first in (1, 11, 21, 31)]
+
+    def named(boot: str, row: LedgerRow) -> Changes:
+        found = BootRow("dev", boot, 1, row.first, row.last)
+        return Changes(ledger={row.key: row}, boots={("dev", boot, 1): found})
+
+    for boot, row in (("b", rows[2]), ("a", rows[0]), ("b", rows[1]), ("c", rows[3])):
+        await store.write(named(boot, row))
+
+    async def found(*boots: tuple[str, str]) -> list[LedgerRow]:
+        return sorted(await store.ledger_of_boots(boots))
+
+    assert await found(("dev", "b")) == rows[1:3]
+    assert await found(("dev", "a"), ("dev", "b"), ("dev", "none")) == rows[:3]
+    assert await found(("other", "a")) == []
+    assert await found() == []
+
+
 async def test_held_records_come_and_go_by_place(store: Store) -> None:
     held = [
         HeldRow(0, offset, 1, "dev", 1, 1, 2, "unknown_producer", "enrol it", b"raw")
@@ -140,3 +170,39 @@ async def test_writing_the_same_again_changes_nothing(store: Store) -> None:
     await store.write(written)
     await store.write(Changes(excluded_removed={("dev", 1, 3, b"v")}))
     await store.write(Changes(excluded_removed={("dev", 1, 3, b"v")}))
+
+
+async def test_segments_are_found_by_the_places_of_their_earliest_copies(store: Store) -> None:
+    rows = [segment(1, 9), segment(10, 19, number=1), segment(20, 29, producer="other")]
+    await store.write(changes(*rows))
+    assert sorted(await store.ledger_at([(0, 1), (0, 20), (3, 1), (0, 77)])) == [rows[0], rows[2]]
+    assert await store.ledger_at([]) == []
+
+
+async def test_what_is_decided_again_replaces_what_was_held_or_refused(store: Store) -> None:
+    held = HeldRow(1, 2, 3, "dev", 1, 1, 9, "unknown_version", "x", b"bytes")
+    refused = QuarantinedRow(1, 3, 3, None, None, None, None, "truncated", "x")
+    await store.write(Changes(held={(1, 2): held}, quarantined={(1, 3): refused}))
+    assert await store.claimed_by([(1, 2), (1, 3)]) == {"dev"}
+    later = held._replace(partition=1, offset=3, producer="other", reason="unknown_key")
+    await store.write(Changes(held={(1, 3): later}, retried={(1, 2), (1, 3)}))
+    assert await store.held_of(["dev", "other"]) == [later]
+    assert await store.claimed_by([(1, 2), (1, 3)]) == {"other"}
+
+
+async def test_excluded_events_are_found_by_their_ranges(store: Store) -> None:
+    rows = [ExcludedRow("dev", 1, seq, HASH[:8], "held", "unknown_type", "x") for seq in (4, 5, 9)]
+    await store.write(Changes(excluded={row[:4]: row for row in rows}))
+    assert sorted(await store.excluded_in([("dev", 1, 5, 9), ("other", 1, 1, 9)])) == rows[1:]
+    assert await store.excluded_in([]) == []
+
+
+async def test_decisions_are_those_that_were_written(store: Store) -> None:
+    key = record_key(3, 120)
+    await store.lock_partitions([3])
+    assert await store.lock_entities(RECORD, [key]) == {key: b""}
+    written = Changes()
+    written.entities[RECORD][key] = b"facts"
+    await store.write(written)
+    assert await store.decisions([key, record_key(3, 121)]) == {key: b"facts"}
+    assert await store.decisions([]) == {}

@@ -7,13 +7,21 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from projections.api import calls, cohort_calls, routes
+from projections.api import (
+    calls,
+    cohort_calls,
+    duplicate_calls,
+    excluded_calls,
+    people_calls,
+    routes,
+)
 from projections.api.answers import State
 from projections.api.openapi import describe, document
 from projections.api.problems import CATALOGUE
 from projections.api.routes import ROUTES, Route
 
 DOCUMENT = describe()
+MODULES = (calls, cohort_calls, duplicate_calls, excluded_calls, people_calls, routes)
 PROMISED = {
     ("GET", "/v1/coverage"),
     ("GET", "/v1/coverage/series"),
@@ -23,7 +31,12 @@ PROMISED = {
     ("GET", "/v1/devices/{id}/ledger"),
     ("POST", "/v1/people/lookup"),
     ("GET", "/v1/people/{token}"),
+    ("POST", "/v1/people/{token}/nik"),
+    ("GET", "/v1/people/{token}/accesses"),
+    ("GET", "/v1/accesses"),
     ("GET", "/v1/verification"),
+    ("GET", "/v1/duplicates"),
+    ("GET", "/v1/duplicates/{case}"),
     ("GET", "/v1/cohorts"),
     ("GET", "/v1/cohorts/{id}"),
     ("GET", "/v1/cohorts/{id}/entries"),
@@ -31,6 +44,9 @@ PROMISED = {
     ("GET", "/v1/cohorts/{id}/snapshot"),
     ("GET", "/v1/quarantine"),
     ("GET", "/v1/held"),
+    ("GET", "/v1/quarantine/{place}"),
+    ("GET", "/v1/held/{place}"),
+    ("GET", "/v1/discards"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -104,6 +120,10 @@ def test_only_calls_about_people_want_the_token() -> None:
     assert protected == {
         "/v1/people/lookup",
         "/v1/people/{token}",
+        "/v1/people/{token}/nik",
+        "/v1/people/{token}/accesses",
+        "/v1/accesses",
+        "/v1/duplicates/{case}",
         "/v1/cohorts/{id}/entries",
         "/v1/cohorts/{id}/comparison",
     }
@@ -116,7 +136,7 @@ def test_every_problem_has_a_status_for_its_caller() -> None:
 def test_every_handler_is_in_the_table() -> None:
     handlers = {
         value
-        for module in (calls, cohort_calls, routes)
+        for module in MODULES
         for name, value in vars(module).items()
         if name.startswith(("get_", "look_up_")) and callable(value)
     }

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.benchmarks.comparison import STOCK_MODES
 from tests.benchmarks.gateway import SEGMENTS_PER_REQUEST
+from tests.benchmarks.java_fold import JAVA_MODES
 from tests.benchmarks.running import ROUTES
 from tests.benchmarks.steps import STEPS
 from tests.benchmarks.waiting import SHAPES
@@ -21,6 +22,8 @@ TITLES: Final = (
     *(f"fold, {size} a segment" for size in FOLDS),
     *(f"(a) stock agent, commits by {mode}" for mode in STOCK_MODES),
     "(b) floor: decode and COPY",
+    "The same fold in Java with JDBC batches",
+    *(f"Java {mode}, {size} a segment" for size, modes in JAVA_MODES.items() for mode in modes),
     "Bytes an event",
     *(f"{size} a segment" for size in EVENTS_PER_SEGMENT),
     "Durable appends",
@@ -33,6 +36,11 @@ TITLES: Final = (
     "Gateway to acks=all",
     *(f"{count} a request" for count in SEGMENTS_PER_REQUEST),
     *STEPS,
+    "A stick a month late, one device",
+    "What an event costs as the tables grow",
+    "Coverage reads",
+    "dense regency, both times",
+    "changes within 30 days",
 )
 
 
@@ -58,6 +66,10 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
     assert [row["events_per_segment"] for row in found["fold"]] == FOLDS
     assert all(row["times_stock"] > 0 and row["share_of_floor"] > 0 for row in found["fold"])
     assert [row["commits_by"] for row in found["stock"]] == list(STOCK_MODES)
+    assert [(row["events_per_segment"], row["mode"]) for row in found["java"]] == [
+        (size, mode) for size, modes in JAVA_MODES.items() for mode in modes
+    ]
+    assert all(row["events"] > 0 and row["times_java"] > 0 for row in found["java"])
     assert found["floor"]["events"] > 0
     assert [row["events_per_segment"] for row in found["wire"]] == list(EVENTS_PER_SEGMENT)
     assert found["appends"]["share_of_floor"] > 0
@@ -69,3 +81,23 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
     assert all(row["events_per_core_second"] > 0 for row in found["gateway"])
     assert [row["events_per_segment"] for row in found["steps"]] == [1, 64, 500]
     assert all(list(row["us_per_event"]) == list(STEPS) for row in found["steps"])
+    assert found["backlog"]["taken_bytes"] <= found["backlog"]["taken_bytes_wanted"]
+    assert all(mark["processor_us_per_event"] > 0 for mark in found["growth"]["marks"])
+    assert all(row["p99_ms"] >= row["p50_ms"] > 0 for row in found["reads"]["questions"])
+
+
+async def test_without_a_java_compiler_it_names_the_package_at_once(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.benchmarks",
+        "--quick",
+        env={"PATH": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+    )
+    printed, errors = await process.communicate()
+    assert process.returncode == 1
+    assert b"apt-get install -y openjdk-17-jre-headless openjdk-17-jdk-headless" in errors
+    assert printed == b""

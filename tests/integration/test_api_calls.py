@@ -14,7 +14,7 @@ from projections.api.parameters import device_cursor
 from projections.api.serving import BODY_BYTES_MAX
 from projections.reading import instant
 from rekam.embedded.postgres import EmbeddedPostgres
-from tests.support.api import BEARER, Client, office, serving
+from tests.support.api import BEARER, READING, Client, office, serving
 from tests.support.rows import (
     DESA,
     KNOWN_ON,
@@ -190,8 +190,23 @@ async def test_quarantine_and_held_say_reason_range_and_since(client: Client) ->
     assert (held["reason"], held["since"]) == ("unknown_producer", "2018-03-02T04:00:00Z")
 
 
+async def test_what_does_not_count_is_asked_for_by_filter_and_by_place(client: Client) -> None:
+    entries = (await client.figures("/v1/quarantine?producer=recorder-1"))["entries"]
+    assert [entry["range"] for entry in entries] == [[3, 3]]
+    assert entries[0]["releases_when"].endswith(".")
+    assert entries[0]["age_days"] > 0
+    assert (await client.figures("/v1/held?reason=unknown_key"))["entries"] == []
+    assert (await client.figures("/v1/held?older_than_days=36500"))["entries"] == []
+    [held] = (await client.figures("/v1/held"))["entries"]
+    place = f"{held['partition']}:{held['offset']}"
+    assert (await client.figures(f"/v1/held/{place}"))["entries"] == [held]
+    missing = await client.get(f"/v1/quarantine/{place}")
+    assert (missing.status_code, missing.json()["code"]) == (404, "entry_unknown")
+    assert (await client.figures("/v1/discards"))["discards"] == []
+
+
 async def test_a_person_is_found_by_nik_and_then_by_token(client: Client) -> None:
-    response = await client.post("/v1/people/lookup", json={"nik": OTHER_NIK}, headers=BEARER)
+    response = await client.post("/v1/people/lookup", json={"nik": OTHER_NIK}, headers=READING)
     person = response.json()
     assert (person["recorded"], person["domicile"]) == (True, OTHER_DESA)
     assert (person["status"], person["person"]) == (
@@ -199,7 +214,7 @@ async def test_a_person_is_found_by_nik_and_then_by_token(client: Client) -> Non
         RULES.token(OTHER_NIK).hex(),
     )
     assert OTHER_NIK not in response.text
-    again = await client.figures(f"/v1/people/{person['person']}", headers=BEARER)
+    again = await client.figures(f"/v1/people/{person['person']}", headers=READING)
     assert again == person
 
 
@@ -247,7 +262,7 @@ async def test_a_wrong_lookup_is_refused_and_never_shows_a_nik(
         response = await client.post(
             "/v1/people/lookup",
             content=content,
-            headers={**BEARER, "Content-Type": "application/json"},
+            headers={**READING, "Content-Type": "application/json"},
         )
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert not re.search(r"\d{16}", response.text)
@@ -264,7 +279,7 @@ async def test_a_nik_in_the_wrong_place_is_not_shown(client: Client) -> None:
         f"/v1/people/{NIK}",
         f"/{NIK}",
     ):
-        response = await client.get(url, headers=BEARER)
+        response = await client.get(url, headers=READING)
         assert response.status_code in (400, 404)
         assert NIK not in response.text
 
@@ -273,7 +288,7 @@ async def test_a_body_of_another_type_is_refused(client: Client) -> None:
     response = await client.post(
         "/v1/people/lookup",
         content=b"nik=1",
-        headers={**BEARER, "Content-Type": "application/x-www-form-urlencoded"},
+        headers={**READING, "Content-Type": "application/x-www-form-urlencoded"},
     )
     assert response.status_code == 415
 

@@ -12,9 +12,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from rekam.runtime.keyring import load_api_token, load_person_key, make_missing_keys
+from producers.office.registrar import ensure_registrar
+from rekam.domain.events import PersonAccessed, decode
+from rekam.domain.topics import SEGMENTS
+from rekam.embedded.kafka import EmbeddedKafka
+from rekam.runtime.kafka import apply_topics
+from rekam.runtime.keyring import (
+    load_api_token,
+    load_person_key,
+    load_readers,
+    load_registrar_key,
+    make_missing_keys,
+)
 from rekam.runtime.settings import Settings
+from tests.support.device_log import in_the_log
 from tests.support.rows import DESA, NIK, regency
+from tests.support.simulated import opened
+from tests.support.waiting import until
 
 END_SECONDS_MAX = 30.0
 
@@ -109,7 +123,7 @@ async def test_a_lookup_leaves_no_trace_of_the_nik(environ: dict[str, str]) -> N
         found = await client.post(
             "/v1/people/lookup",
             json={"nik": NIK},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}", "Access-Reason": "asked at the desk"},
         )
         wrong = await client.get(f"/v1/coverage?region={NIK}")
         refused = await client.post("/v1/people/lookup", json={"nik": NIK})
@@ -120,6 +134,34 @@ async def test_a_lookup_leaves_no_trace_of_the_nik(environ: dict[str, str]) -> N
     for secret in (NIK, token, load_person_key(settings).hex()):
         assert secret not in told
     assert code == 0
+
+
+async def test_a_reading_reaches_the_log_and_its_producer_is_enrolled_by_itself(
+    environ: dict[str, str], breakable_kafka: EmbeddedKafka
+) -> None:
+    await apply_topics(breakable_kafka.bootstrap)
+    settings = Settings.load({**environ, "REKAM_KAFKA": breakable_kafka.bootstrap})
+    ensure_registrar(settings).close()
+    headers = {"Authorization": f"Bearer {load_api_token(settings)}", "Access-Reason": "desk"}
+    (reader,) = load_readers(settings)
+
+    async def has_arrived() -> bool:
+        lines = opened(
+            await in_the_log(breakable_kafka.bootstrap, SEGMENTS),
+            registrar=load_registrar_key(settings),
+            reader=reader,
+        )
+        said = [decode(line).data for line in lines.values()]
+        return any(isinstance(data, PersonAccessed) and data.nik == NIK for data in said)
+
+    async with running({**environ, "REKAM_KAFKA": breakable_kafka.bootstrap}) as (client, process):
+        found = await client.post("/v1/people/lookup", json={"nik": NIK}, headers=headers)
+        assert found.status_code == 404
+        await until(has_arrived)
+        process.send_signal(signal.SIGTERM)
+        code, output, errors = await ended(process)
+    assert code == 0
+    assert NIK not in output + errors
 
 
 async def test_what_is_no_http_is_refused_and_the_next_call_is_answered(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from producers.device.home import ProducerHome
-from projections.api.commands import office_of
+from projections.api.configured import office_of
 from rekam.cli.root import run
 from rekam.domain.log import Chunk, LogRecord
 from rekam.domain.segment import Sealed
@@ -18,7 +18,7 @@ from rekam.runtime.postgres import open_pool
 from rekam.runtime.settings import Settings
 from stream_processors.folder import PostgresFolder
 from stream_processors.intake import Opener
-from tests.support.api import Client, serving
+from tests.support.api import Client, Recorded, serving
 from tests.support.live import fold
 from tests.support.office import ALL_BYTES, NOBODY, new_office
 from tests.support.workbooks import CellValue, write_workbook
@@ -45,7 +45,7 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 async def client(office: Settings, database: str) -> AsyncIterator[Client]:
-    async with serving(database, served=office_of(office)) as opened:
+    async with serving(database, served=office_of(office, accesses=Recorded())) as opened:
         yield opened
 
 
@@ -55,7 +55,7 @@ async def stated(*arguments: str) -> int:
 
 async def fold_what_waits(settings: Settings, dsn: str, *names: str) -> None:
     """Fold the segments of the office's producers, each from a partition of its own."""
-    served = office_of(settings)
+    served = office_of(settings, accesses=Recorded())
     opener = Opener(
         rules=served.rules,
         registrar_key=load_registrar_key(settings),

@@ -12,7 +12,7 @@ from projections.reading import Connection
 from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash, open_snapshot
 from rekam.runtime.postgres import connect
 from rekam.runtime.queries import load_queries
-from tests.support.api import BEARER, SNAPSHOT_KEY, Client, serving
+from tests.support.api import READING, SNAPSHOT_KEY, Client, serving
 from tests.support.rows import NIK, OTHER_NIK, RULES, Rows
 
 LIST = "kpu-lapas-bontang-2018"
@@ -58,7 +58,7 @@ async def client(database: str) -> AsyncIterator[Client]:
 
 async def figures(client: Client, path: str = "", **query: str) -> dict[str, Any]:
     asked = "&".join(f"{name}={value}" for name, value in query.items())
-    return await client.figures(f"/v1/cohorts/{LIST}{path}?{asked}", headers=BEARER)
+    return await client.figures(f"/v1/cohorts/{LIST}{path}?{asked}", headers=READING)
 
 
 async def test_the_427_are_184_127_83_and_a_residual_of_33(client: Client) -> None:
@@ -179,7 +179,7 @@ async def test_lists_with_slashes_in_their_ids_do_not_mix(database: str) -> None
     await rows.write(database)
     async with serving(database) as client:
         found = (await client.figures("/v1/cohorts"))["cohorts"]
-        page = await client.figures("/v1/cohorts/a/entries", headers=BEARER)
+        page = await client.figures("/v1/cohorts/a/entries", headers=READING)
     assert [(one["cohort"], one["versions"], one["total"], one["announced"]) for one in found] == [
         ("a", ["1/2"], 2, 2),
         ("a/1", ["2"], 1, 1),

@@ -211,8 +211,14 @@ async def test_a_kecamatan_holds_its_own_desa_only(database: str, connection: An
 
 CELL_DESA = ("64.08.04.2001", "64.08.04.2002", "64.08.05.2001", "64.08.18.2009")
 DAYS = st.integers(0, 40).map(lambda number: date(2018, 3, 1) + timedelta(days=number))
+LATE = st.integers(-1, 40).map(lambda days: timedelta(days=days))
+"""No day is believed that lies more than one after the day on which it became known."""
 RECORDINGS = st.lists(
-    st.tuples(st.sampled_from(CELL_DESA), st.none() | DAYS, DAYS), min_size=1, max_size=25
+    st.tuples(st.sampled_from(CELL_DESA), DAYS, LATE, st.booleans()).map(
+        lambda one: (one[0], one[1] if one[3] else None, one[1] + one[2])
+    ),
+    min_size=1,
+    max_size=25,
 )
 WAJIB = st.dictionaries(st.sampled_from(CELL_DESA), st.integers(1, 30), max_size=4)
 
@@ -329,15 +335,16 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
     await connection.execute("ANALYZE")
     low, high = Region("64.08").desa_range
     year, month, split = date(2018, 1, 1), TODAY.replace(day=1), date(2018, 3, 1)
+    bounds = (low, high, year, month, TODAY, year, split, TODAY)
     of_coverage = load_queries("projections.coverage", "queries_read.sql")
     of_reference = load_queries("projections.reference", "queries_read.sql")
     valid = date(2015, 1, 1)
     for query, *arguments in (
-        (
-            of_coverage["sum_people"],
-            *(low, high, year, month, TODAY, year, split, TODAY, [TODAY], 13),
-        ),
-        (of_coverage["sum_duplicates"], low, high, TODAY, TODAY, [TODAY], 13),
+        (of_coverage["sum_people"], *bounds),
+        (of_coverage["sum_points"], *bounds, [TODAY], True),
+        (of_coverage["sum_points"], *bounds, [TODAY], False),
+        (of_coverage["sum_duplicates"], low, high, TODAY, TODAY),
+        (of_coverage["sum_duplicate_points"], low, high, TODAY, TODAY, [TODAY], False),
         (of_coverage["sum_changes"], low, high, split, TODAY, TODAY),
         (of_reference["list_publications"], TODAY, TODAY, ["64.08"]),
         (of_reference["list_regencies"], "64.00", "64.99"),

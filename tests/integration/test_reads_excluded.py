@@ -41,7 +41,9 @@ async def read_all(connection: Any, verdict: Verdict, *, page: int) -> list[Excl
     found: list[Excluded] = []
     after: Place | None = START
     while after is not None:
-        answer = await excluded(connection, verdict, after=after, entries_max=page)
+        answer = await excluded(
+            connection, verdict, now_ms=noon_ms(KNOWN_ON), after=after, entries_max=page
+        )
         found += answer.entries
         after = answer.next
     return found

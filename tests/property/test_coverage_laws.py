@@ -36,6 +36,7 @@ from tests.support.history import (
 SEEDS = st.integers(0, 2**32)
 
 BITEMPORAL = (
+    "access_cell",
     "coverage_cell",
     "coverage_duplicate",
     "denominator_cell",
@@ -103,10 +104,11 @@ def test_a_fork_whose_winner_waits_for_its_key_is_lost_from_the_day_of_the_key_o
 @settings(max_examples=100, deadline=None)
 def test_the_sums_over_one_persons_cells_are_what_was_known_of_that_person(seed: int) -> None:
     """At every day as known at every day: recorded in one desa or none; a duplicate or not."""
-    for _, raw in folded(random_history(seed)).tables()["person"]:
+    for token, raw, *_ in folded(random_history(seed)).tables()["person"]:
+        assert isinstance(token, bytes)
         assert isinstance(raw, bytes)
         facts = decode_facts(raw) if raw else []
-        cells = ENTITY_KINDS[PERSON].contributions(facts, RULES)  # type: ignore[arg-type]  # of people
+        cells = ENTITY_KINDS[PERSON].contributions(token, facts, RULES)  # type: ignore[arg-type]  # of people
         recorded = cells["coverage_cell"]
         duplicates = cells.get("coverage_duplicate", {})
         every = [*recorded, *duplicates]

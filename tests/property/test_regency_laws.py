@@ -64,8 +64,9 @@ def test_every_recording_is_said_by_exactly_one_visit(people: int, seed: int, de
         ]
         assert plan.visits[-1].stop == len(plan.items)
         for number, visit in enumerate(plan.visits):
-            assert plan.visit_at(visit.first) == number
-            assert plan.visit_at(visit.first + visit.count - 1) == number
+            if visit.count:  # of some people the centre has nothing to say
+                assert plan.visit_at(visit.first) == number
+                assert plan.visit_at(visit.first + visit.count - 1) == number
 
 
 @given(people=st.integers(100, 400), seed=seeds)

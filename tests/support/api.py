@@ -1,7 +1,7 @@
 """The read API as a client sees it; every answer must be as the OpenAPI document describes it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,8 @@ from projections.api.database import Database
 from projections.api.office import Office
 from projections.api.openapi import describe
 from projections.api.routes import ROUTES, Route
+from rekam.domain.errors import RekamError
+from rekam.domain.events import PersonAccessed
 from rekam.domain.keys import SigningKey
 from rekam.domain.topics import SEGMENTS
 from rekam.runtime.metrics import Metrics
@@ -21,15 +23,32 @@ from tests.support.rows import RULES, TODAY, noon_ms
 
 TOKEN = "t" * 40
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
+READING = {**BEARER, "Access-Reason": "a citizen asks at the desk"}
+"""What calls about people want."""
 SNAPSHOT_KEY = SigningKey.from_seed(bytes([9]) * 32)
 DOCUMENT = describe()
 
 
-def office() -> Office:
+class Recorded:
+    """Takes records of access and shows them; or fails, as a full disk does."""
+
+    def __init__(self, *, error: RekamError | None = None) -> None:
+        self.accesses: list[PersonAccessed] = []
+        self._error = error
+
+    async def record(self, accesses: Sequence[PersonAccessed]) -> None:
+        """Keep them in memory."""
+        if self._error is not None:
+            raise self._error
+        self.accesses += accesses
+
+
+def office(*, accesses: Recorded | None = None) -> Office:
     """Return an office whose today is TODAY."""
     return Office(
         rules=RULES,
-        token=TOKEN,
+        callers={TOKEN: "office"},
+        accesses=Recorded() if accesses is None else accesses,
         snapshot_key=SNAPSHOT_KEY,
         topic=SEGMENTS.name,
         now_ms=lambda: noon_ms(TODAY),

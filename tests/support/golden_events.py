@@ -21,9 +21,11 @@ from rekam.domain.events import (
     FaultReported,
     Heartbeat,
     KeyRotated,
+    PersonAccessed,
     ProducerEnrolled,
     ProducerRevoked,
     RangeDeclaredLost,
+    RecordDiscarded,
     RecordingCaptured,
     RecordingWithdrawn,
     Region,
@@ -136,6 +138,20 @@ DATA: tuple[EventData, ...] = (
     CohortEntryListed(cohort="kpu-2018-lapas", entry=3, nik=NIK, code="11", version="2"),
     CohortEntryResolved(
         cohort="kpu-2018-lapas", entry=3, bucket="tercetak", source="berita acara 4", version="2"
+    ),
+    PersonAccessed(
+        nik=NIK, caller="office/siti", call="look_up_person", reason="mencetak kartu di loket"
+    ),
+    RecordDiscarded(
+        partition=3, offset=120, record_hash="0f" * 32, reason="uji coba perangkat lama"
+    ),
+    RecordDiscarded(
+        partition=3,
+        offset=121,
+        record_hash="f0" * 32,
+        reason="diisi dua kali",
+        first=17,
+        last=20,
     ),
 )
 

@@ -1,12 +1,11 @@
-"""Histories of a small office: everything that may stand in the log, sealed as producers seal it.
+"""What histories are made of: the keys of a small office, lives that seal, a log, and its fold.
 
-A `History` is a set of log records. `records` tells it in the order of append; tests fold it in
-other orders and chunks. Enrolments may come late, keys rotate, clocks lie, forks and garbage occur.
+A history is a set of log records. `Log.records` tells it in the order of append; tests fold it in
+other orders and chunks. Whole ones, with everything that may stand in a log, are told in
+`tests/support/whole_history.py`.
 """
 
-import random
 from dataclasses import dataclass, field
-from datetime import date
 from itertools import pairwise
 
 from projections.digest import digests_of, projection_digests
@@ -15,7 +14,7 @@ from projections.rules import Rules
 from rekam.domain import events
 from rekam.domain.clocks import OfficeZone
 from rekam.domain.ids import Epoch, ProducerId, Seq
-from rekam.domain.keys import ReaderPrivateKey, SigningKey
+from rekam.domain.keys import ReaderPrivateKey, ReaderPublicKey, SigningKey
 from rekam.domain.log import LogRecord
 from rekam.domain.segment import Sealed, opening_hash, parse, seal
 from stream_processors.intake import Opener
@@ -24,14 +23,18 @@ from stream_processors.replay.rebuild import fold_in_memory
 READER = ReaderPrivateKey.from_seed(bytes([7]) * 32)
 REGISTRAR_KEY = SigningKey.from_seed(bytes([9]) * 32)
 REGISTRAR = ProducerId("registrar")
-RULES = Rules(zone=OfficeZone("Asia/Makassar"), registrar=REGISTRAR, person_key=bytes([5]) * 32)
+RULES = Rules(
+    zone=OfficeZone("Asia/Makassar"),
+    registrar=REGISTRAR,
+    person_key=bytes([5]) * 32,
+    nik_key=bytes([6]) * 32,
+)
 
 START_MS = 1_500_000_000_000
 DAY_MS = 86_400_000
 PARTITIONS = 3
 FIRST_EPOCH = Epoch(1)
 DESA = ("64.08.04.2001", "64.08.04.2002", "64.08.12.1002")
-STATUSES = ("BIO_CAPTURED", "SENT_FOR_ENROLLMENT", "PRINT_READY_RECORD", "DUPLICATE_RECORD", "X_9")
 
 
 def new_opener() -> Opener:
@@ -65,6 +68,7 @@ class Life:
         *happened: events.Event,
         lines: list[bytes] | None = None,
         key: SigningKey | None = None,
+        reader: ReaderPublicKey = READER.public,
     ) -> bytes:
         """Seal the next segment."""
         body = [events.encode(event) for event in happened] + (lines or [])
@@ -76,7 +80,7 @@ class Life:
             prev=self.prev or opening_hash(self.producer, self.epoch),
             sealed=Sealed(START_MS, 1, self.boot),
             signing_key=key or self.key,
-            reader=READER.public,
+            reader=reader,
         )
         self.next_seq += len(body)
         self.prev = parse(raw).hash
@@ -123,202 +127,11 @@ class Log:
         return record
 
 
-def random_history(  # noqa: C901 - one chapter for each thing that can happen
-    seed: int, *, segments: int = 24
-) -> list[LogRecord]:
-    """Return a reproducible history in which everything that the rules know of may happen."""
-    choose = random.Random(seed)
-    registrar = Life(REGISTRAR, REGISTRAR_KEY, kind="registrar")
-    lives = [
-        Life(ProducerId(name), SigningKey.from_seed(bytes([number]) * 32), kind=kind)
-        for number, (name, kind) in enumerate(
-            (("dev-a", "recorder"), ("dev-b", "recorder"), ("centre", "centre"), ("kpu", "kpu")),
-            start=20,
-        )
-    ]
-    spare = {
-        life.producer: SigningKey.from_seed(bytes([60 + n]) * 32) for n, life in enumerate(lives)
-    }
-    raws: list[tuple[bytes, int]] = []  # bytes, partition
+def random_history(seed: int, *, segments: int = 24) -> list[LogRecord]:
+    """Return the records of a whole history of about so many segments, without its story."""
+    from tests.support.whole_history import seeded  # which is made of the parts above
 
-    def put(life: Life, raw: bytes) -> None:
-        raws.append((raw, hash_of(life.producer)))
-
-    statements: list[events.EventData] = [
-        life.enrolment() for life in lives if choose.random() < 0.9
-    ]
-    statements += [
-        events.KeyRotated(
-            producer=life.producer, key=spare[life.producer].public.to_text(), rotated_ms=1
-        )
-        for life in lives
-        if choose.random() < 0.5
-    ]
-    if choose.random() < 0.5:
-        statements.append(
-            events.ProducerRevoked(
-                producer=choose.choice(lives).producer,
-                effective_ms=START_MS + choose.randrange(30) * DAY_MS,
-                reason="test",
-            )
-        )
-    statements += [
-        events.DenominatorPublished(
-            version=f"v{choose.randrange(2)}",
-            basis="test",
-            valid_from=date(2017, 1, 1),
-            rows=tuple(events.Denominator(desa, choose.randrange(1, 9)) for desa in DESA),
-        ),
-        *_publications(choose),
-    ]
-    for _ in range(segments):
-        life = choose.choice(lives)
-        before = (life.next_seq, life.prev)
-        happened = [_random_event(life, choose) for _ in range(choose.randrange(1, 5))]
-        lines = [
-            choose.choice(
-                (b"not json", b'{"type":"a.b.v9","wall_ms":1,"mono_ms":1,"boot":"b","data":{}}')
-            )
-        ]
-        raw = life.seal(
-            *happened,
-            lines=lines if choose.random() < 0.15 else [],
-            key=spare[life.producer] if choose.random() < 0.25 else None,
-        )
-        put(life, raw)
-        if choose.random() < 0.2:  # another segment for the same seqs, perhaps a shorter one
-            after = (life.next_seq, life.prev)
-            life.next_seq, life.prev = before
-            put(
-                life,
-                life.seal(*[_random_event(life, choose) for _ in range(choose.randrange(1, 4))]),
-            )
-            life.next_seq, life.prev = max((life.next_seq, life.prev), after)
-        if choose.random() < 0.2:
-            raws.append((raw, choose.randrange(PARTITIONS)))  # by a second route
-        if choose.random() < 0.1:
-            spoilt = bytearray(raw)
-            spoilt[choose.randrange(8, len(raw))] ^= 1 << choose.randrange(8)
-            raws.append((bytes(spoilt), choose.randrange(PARTITIONS)))
-        if choose.random() < 0.1:
-            life.boot = f"boot-{choose.randrange(1, 4)}"
-    if choose.random() < 0.3:
-        stranger = Life(ProducerId("stranger"), SigningKey.from_seed(bytes([99]) * 32))
-        put(stranger, stranger.seal(stranger.event(captured(1, "s1"))))
-    raws.append((b"garbage", 0))
-    _let_some_come_late(raws, choose)
-    choose.shuffle(statements)
-    while statements:
-        taken, statements = statements[:2], statements[2:]
-        start = (registrar.next_seq, registrar.prev)
-        raws.insert(
-            choose.randrange(len(raws) + 1),
-            (registrar.seal(*[registrar.event(data) for data in taken]), hash_of(REGISTRAR)),
-        )
-        if choose.random() < 0.2:
-            after = (registrar.next_seq, registrar.prev)
-            registrar.next_seq, registrar.prev = start
-            other = lives[0].enrolment()
-            raws.append((registrar.seal(registrar.event(other)), hash_of(REGISTRAR)))
-            registrar.next_seq, registrar.prev = max((registrar.next_seq, registrar.prev), after)
-    log = Log()
-    for raw, partition in raws:
-        log.append(raw, partition=partition, later_ms=choose.choice((0, 1, DAY_MS)))
-    return log.records
-
-
-def _let_some_come_late(raws: list[tuple[bytes, int]], choose: random.Random) -> None:
-    """Move some segments behind later ones, as when a stick brings them."""
-    for _ in range(choose.choice((0, 0, 1, 3))):
-        early, late = sorted(choose.sample(range(len(raws)), k=2))
-        raws.insert(late, raws.pop(early))
-
-
-def _publications(choose: random.Random) -> list[events.EventData]:
-    """Return trees that re-code desa, and denominators that fall; some are published again."""
-    recoded = {DESA[1]: DESA[2], "64.08.12.2002": DESA[2], "64.08.12": "64.08.19"}
-    published: list[events.EventData] = []
-    for version in choose.choices(("t1", "t2", "t3"), k=choose.randrange(4)):
-        codes = choose.sample(DESA, k=2)
-        published.append(
-            events.TreePublished(
-                version=version,
-                valid_from=date(2017, choose.choice((1, 7, 8)), 1),
-                regions=tuple(events.Region(code, f"{version} {code}") for code in codes),
-                mapping=dict(choose.sample(sorted(recoded.items()), k=choose.randrange(3))),
-            )
-        )
-    published += [
-        events.DenominatorPublished(
-            version=version,
-            basis=choose.choice(("test", "DKB")),
-            valid_from=date(2017, choose.choice((1, 7, 8)), 1),
-            rows=tuple(
-                events.Denominator(desa, choose.randrange(6))
-                for desa in choose.sample(DESA, k=choose.randrange(1, 4))
-            ),
-        )
-        for version in choose.choices(("v0", "v1", "v2"), k=choose.randrange(3))
-    ]
-    return published
-
-
-def _random_event(life: Life, choose: random.Random) -> events.Event:
-    person = choose.randrange(4)
-    wall_ms = choose.choice((0, START_MS, START_MS + choose.randrange(40) * DAY_MS, 2 * START_MS))
-    choices: list[events.EventData] = [
-        anchored(f"boot-{choose.randrange(1, 4)}", choose.choice((0, DAY_MS, START_MS))),
-        events.Heartbeat(queue_events=choose.randrange(9)),
-        events.FaultReported(component="scanner", fault="worn"),
-        events.EpochOpened(reason="test"),
-        events.TicketOpened(ticket="t1", producer=choose.choice(("dev-a", "dev-b")), summary="x"),
-    ]
-    match life.kind:
-        case "centre":
-            choices += [
-                events.StatusObserved(
-                    nik=nik(person),
-                    status=choose.choice(STATUSES),
-                    observed_ms=START_MS + choose.randrange(9) * DAY_MS,
-                    source="test",
-                )
-            ] * 6
-        case "kpu":
-            choices += [
-                events.CohortEntryListed(cohort="c", entry=person),
-                events.CohortEntryResolved(
-                    cohort="c", entry=person, bucket=choose.choice(("a", "b")), source="test"
-                ),
-                events.CohortPublished(cohort="c", version="1", title="t", source="s", entries=4),
-            ] * 2
-            version = choose.choice((None, "1", "2"))
-            choices += [
-                events.CohortEntryListed(
-                    cohort="c",
-                    entry=person,
-                    nik=choose.choice((None, nik(person))),
-                    code=choose.choice((None, "11", "U")),
-                    version=version,
-                ),
-                events.CohortEntryResolved(
-                    cohort="c",
-                    entry=person,
-                    bucket=choose.choice(("a", "not_found")),
-                    source=choose.choice(("test", "koran")),
-                    version=version,
-                ),
-                events.CohortPublished(cohort="c", version="2", title="t", source="s", entries=3),
-            ] * 2
-        case _:
-            recording = f"{life.producer}-{choose.randrange(6)}"
-            choices += [captured(person, recording, choose.choice(DESA))] * 6
-            choices += [
-                events.RecordingWithdrawn(recording=recording, nik=nik(person), reason="test"),
-                events.StatusObserved(  # a recorder may not state this
-                    nik=nik(person), status="CARD_ISSUED", observed_ms=START_MS, source="test"
-                ),
-            ]
-    return life.event(choose.choice(choices), wall_ms=wall_ms)
+    return seeded(seed, turns=segments).records
 
 
 def hash_of(producer: str) -> int:

@@ -10,9 +10,11 @@ from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import TypeVar
 
+from projections.access.facts import AccessData, Accessed
 from projections.cohort.facts import Listed, Resolved, entry_key
 from projections.facts import COUNTS, Fact
-from projections.person.facts import Captured, Observed, PersonData
+from projections.person.facts import Captured, ListedIn, Observed, PersonData
+from projections.person.niks import seal_niks
 from projections.position.reads import Position
 from projections.reference.facts import CohortHead, Denominators, ReferenceData, Tree, reference_key
 from projections.registry.facts import Enrolled, ProducerData
@@ -27,7 +29,15 @@ from projections.rows import (
 )
 from projections.rules import Rules
 from projections.store import PostgresStore
-from projections.tables import COHORT_ENTRY, ENTITY_KINDS, PERSON, REFERENCE, encode_facts, roll_up
+from projections.tables import (
+    ACCESS,
+    COHORT_ENTRY,
+    ENTITY_KINDS,
+    PERSON,
+    REFERENCE,
+    encode_facts,
+    roll_up,
+)
 from rekam.domain.clocks import OfficeZone
 from rekam.domain.events import Denominator, Region
 from rekam.domain.ids import Epoch, ProducerId
@@ -37,7 +47,12 @@ from rekam.domain.segment import opening_hash
 from rekam.domain.topics import SEGMENTS
 from rekam.runtime.postgres import connect
 
-RULES = Rules(zone=OfficeZone("Asia/Makassar"), registrar="registrar", person_key=bytes([5]) * 32)
+RULES = Rules(
+    zone=OfficeZone("Asia/Makassar"),
+    registrar="registrar",
+    person_key=bytes([5]) * 32,
+    nik_key=bytes([6]) * 32,
+)
 TODAY = date(2018, 4, 11)
 RECORDED_ON = date(2018, 3, 1)
 KNOWN_ON = date(2018, 3, 2)
@@ -63,6 +78,7 @@ class Rows:
     people: dict[bytes, list[Fact[PersonData]]] = field(default_factory=dict)
     references: dict[bytes, list[Fact[ReferenceData]]] = field(default_factory=dict)
     entries: dict[bytes, list[Fact[Listed | Resolved]]] = field(default_factory=dict)
+    accesses: dict[bytes, list[Fact[AccessData]]] = field(default_factory=dict)
     producers: dict[str, list[Fact[ProducerData]]] = field(default_factory=dict)
     contacts: dict[str, int] = field(default_factory=dict)
     seq: int = 0
@@ -76,10 +92,11 @@ class Rows:
         known: date = KNOWN_ON,
         verdict: int = COUNTS,
         recording: str = "r-1",
+        producer: str = "recorder-1",
     ) -> None:
         """Record a person."""
         captured = Captured(recording, desa, desa[:8], "offline")
-        self.say(nik, captured, on=on, known=known, verdict=verdict)
+        self.say(nik, captured, on=on, known=known, verdict=verdict, producer=producer)
 
     def observed(
         self, nik: str, status: str, *, on: date = KNOWN_ON, known: date | None = None
@@ -95,10 +112,12 @@ class Rows:
         on: date | None = RECORDED_ON,
         known: date = KNOWN_ON,
         verdict: int = COUNTS,
+        producer: str = "recorder-1",
     ) -> None:
         """Say anything of a person."""
+        self._know(nik)
         facts = self.people.setdefault(RULES.token(nik), [])
-        facts.append(self._fact(data, "recorder-1", on=on, known=known, verdict=verdict))
+        facts.append(self._fact(data, producer, on=on, known=known, verdict=verdict))
 
     def tree(
         self,
@@ -150,6 +169,17 @@ class Rows:
         """Say anything of an entry of a list."""
         facts = self.entries.setdefault(entry_key(data.cohort, data.entry), [])
         facts.append(self._fact(data, "kpu", known=known, on=on))
+        for nik in (NIK, OTHER_NIK):
+            if isinstance(data, Listed) and data.person == RULES.token(nik):
+                self.say(nik, ListedIn(entry_key(data.cohort, data.entry)), known=known, on=on)
+
+    def accessed(self, nik: str, *, caller: str = "office", on: date | None = KNOWN_ON) -> None:
+        """Let somebody have read of a person."""
+        facts = self.accesses.setdefault(RULES.token(nik), [])
+        facts.append(self._fact(Accessed(caller, "get_person", "asked at the desk"), "api", on=on))
+
+    def _know(self, nik: str) -> None:
+        self.changes.niks[RULES.token(nik)] = seal_niks([nik], RULES)[0]
 
     def enrolled(
         self,
@@ -235,6 +265,7 @@ class Rows:
         self._add_up(PERSON, self.people)
         self._add_up(REFERENCE, self.references)
         self._add_up(COHORT_ENTRY, self.entries)
+        self._add_up(ACCESS, self.accesses)
         roll_up(self.changes.cells)
         for producer, facts in self.producers.items():
             self.changes.producers[producer] = ProducerRow(
@@ -259,7 +290,7 @@ class Rows:
         for key, facts in entities.items():
             self.changes.entities[kind][key] = encode_facts(facts)
             decoded = ENTITY_KINDS[kind].decode(encode_facts(facts))
-            for table, cells in ENTITY_KINDS[kind].contributions(decoded, RULES).items():
+            for table, cells in ENTITY_KINDS[kind].contributions(key, decoded, RULES).items():
                 self.changes.cells[table].update(cells)
 
     def _publish(

@@ -16,7 +16,12 @@ from rekam.domain.events import ProducerEnrolled, decode
 from rekam.domain.keys import ReaderPrivateKey, VerifyKey
 from rekam.domain.segment import open_body, parse, verify
 from rekam.domain.topics import SEGMENTS
-from rekam.runtime.keyring import load_person_key, load_readers, load_registrar_key
+from rekam.runtime.keyring import (
+    load_nik_key,
+    load_person_key,
+    load_readers,
+    load_registrar_key,
+)
 from rekam.runtime.settings import Settings
 from stream_processors.intake import Opener
 from stream_processors.replay.rebuild import rebuild
@@ -127,6 +132,7 @@ async def projected(
         zone=OfficeZone(settings.time_zone),
         registrar=settings.registrar,
         person_key=load_person_key(settings),
+        nik_key=load_nik_key(settings),
     )
     root = load_registrar_key(settings)
     opener = Opener(rules=rules, registrar_key=root, readers=load_readers(settings))

@@ -6,11 +6,11 @@ from projections.facts import COUNTS, FORK_LOST, Fact
 from projections.person.facts import Captured, Observed, PersonData, PersonFact, Suket, Withdrawn
 from projections.person.reads import Person, describe
 from projections.reading import instant
-from rekam.domain.clocks import OfficeZone
+from tests.support.rows import RULES
 
-ZONE = OfficeZone("Asia/Makassar")
 DAY_MS = 86_400_000
 START_MS = 1_520_000_000_000
+TODAY = date(2018, 4, 1)
 
 
 def fact(
@@ -38,7 +38,7 @@ def observed(status: str, *, day: int) -> Observed:
 
 def person(*facts: PersonFact) -> Person:
     """Return what the facts say."""
-    return describe(b"\1" * 16, facts, zone=ZONE)
+    return describe(b"\1" * 16, facts, rules=RULES, today=TODAY)
 
 
 def test_a_recording_that_the_centre_has_not_mentioned_is_captured_since_it_is_known() -> None:
@@ -85,7 +85,7 @@ def test_a_status_of_duplicate_is_flagged_and_a_suket_is_history() -> None:
         fact(observed("DUPLICATE_RECORD", day=1), seq=1),
         fact(Suket("S-1", START_MS, "SENT_FOR_ENROLLMENT"), seq=2),
     )
-    assert found.flags == ["duplicate_record"]
+    assert found.flags == ["duplicate_record", "suket_valid"]
     assert [entry.kind for entry in found.history] == ["suket_issued", "status_observed"]
 
 

@@ -25,6 +25,12 @@ def test_all_missing_commands_are_named_with_their_packages_at_once() -> None:
 
 
 @pytest.mark.usefixtures("bare_machine")
+def test_a_missing_compiler_is_named_with_its_package() -> None:
+    with pytest.raises(Misconfigured, match="apt-get install -y openjdk-17-jdk-headless"):
+        require_commands("javac")
+
+
+@pytest.mark.usefixtures("bare_machine")
 async def test_cached_jars_need_no_maven(tmp_path: Path) -> None:
     jars_folder(tmp_path).mkdir()
     assert await ensure_jars(tmp_path, report=print) == jars_folder(tmp_path)

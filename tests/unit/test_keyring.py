@@ -7,7 +7,9 @@ import pytest
 from rekam.domain.errors import Misconfigured
 from rekam.domain.keys import ReaderPrivateKey, SigningKey
 from rekam.runtime.keyring import (
+    load_api_callers,
     load_api_token,
+    load_nik_key,
     load_person_key,
     load_reader_public,
     load_readers,
@@ -45,6 +47,8 @@ def test_made_keys_load_and_fit_together(settings: Settings) -> None:
     [reader] = load_readers(settings)
     assert load_reader_public(settings) == reader.public
     assert len(load_person_key(settings)) == 32
+    assert len(load_nik_key(settings)) == 32
+    assert load_nik_key(settings) != load_person_key(settings)
     assert len(load_api_token(settings)) >= 32
     assert load_receipt_public(settings) == load_receipt_key(settings).public
     assert load_snapshot_public(settings) == load_snapshot_key(settings).public
@@ -55,7 +59,7 @@ def test_made_secrets_are_readable_by_their_owner_alone(settings: Settings) -> N
     assert modes.pop(reader_public_path(settings)) == 0o644
     assert modes.pop(receipt_public_path(settings)) == 0o644
     assert modes.pop(snapshot_public_path(settings)) == 0o644
-    assert len(modes) == 5
+    assert len(modes) == 6
     assert set(modes.values()) == {0o600}
 
 
@@ -114,6 +118,7 @@ def test_missing_secrets_are_named_with_their_setting_and_the_remedy(tmp_path: P
         (load_readers, "REKAM_READER_KEYS"),
         (load_reader_public, "REKAM_READER_KEYS"),
         (load_person_key, "REKAM_PERSON_KEY"),
+        (load_nik_key, "REKAM_NIK_KEY"),
         (load_api_token, "REKAM_API_TOKEN"),
         (load_receipt_key, "REKAM_RECEIPT_KEY"),
         (load_receipt_public, "REKAM_RECEIPT_KEY"),
@@ -129,6 +134,7 @@ def test_secret_that_others_may_read_is_refused(settings: Settings) -> None:
     for path, load in (
         (reader, load_readers),
         (settings.person_key, load_person_key),
+        (settings.nik_key, load_nik_key),
         (settings.api_token, load_api_token),
         (settings.receipt_key, load_receipt_key),
         (settings.snapshot_key, load_snapshot_key),
@@ -167,7 +173,29 @@ def test_garbled_person_key_is_refused_without_showing_it(
     assert "zzzz" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "short", f"{'t' * 40} {'t' * 40}"])
+def test_callers_have_a_name_and_a_token_each(settings: Settings) -> None:
+    one, other = "t" * 40, "u" * 40
+    settings.api_token.write_text(f"{one}\n")
+    assert load_api_callers(settings) == {one: "office"}
+    settings.api_token.write_text(f"loket-1 {one}\nauditor  {other}\n")
+    assert load_api_callers(settings) == {one: "loket-1", other: "auditor"}
+    assert load_api_token(settings) == one
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"a {'t' * 40}\nb {'t' * 40}", f"a {'t' * 40}\na {'u' * 40}", f"{'t' * 40}\n{'u' * 40}"],
+)
+def test_two_callers_with_one_name_or_token_are_refused(settings: Settings, content: str) -> None:
+    settings.api_token.write_text(content)
+    with pytest.raises(Misconfigured, match="line 2 repeats a name or a token") as caught:
+        load_api_callers(settings)
+    assert "tttt" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "short", f"{'t' * 40} {'t' * 40}", f"a {'t' * 40} b", f"A {'t' * 40}"]
+)
 def test_garbled_api_token_is_refused(settings: Settings, content: str) -> None:
     settings.api_token.write_text(content)
     with pytest.raises(Misconfigured, match=r"REKAM_API_TOKEN, .*is no token"):

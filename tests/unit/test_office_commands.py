@@ -18,6 +18,7 @@ from rekam.domain.events import (
     ProducerRevoked,
     RangeDeclaredLost,
     StatusObserved,
+    SuketIssued,
     TicketAssigned,
     TicketClosed,
     TicketOpened,
@@ -180,6 +181,26 @@ def test_statuses_are_stated_by_the_centre_which_is_enrolled_once(
         nik=NIK, status="PROCESSING", observed_ms=1_514_764_800_000, source="siak"
     )
     assert stated(office, "centre") == [observed, observed]
+
+
+def test_letters_in_place_of_a_card_are_stated_whole_or_not_at_all(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "letters.csv"
+    row = f"{NIK},470/12/2018,01/01/2018 08:00,SENT_FOR_ENROLLMENT\n"
+    table.write_text(f"nik,nomor suket,tanggal terbit,status\n{row}{row}")
+    assert run(["office", "issue-suket", str(table)]) == MISUSE
+    assert "row 3" in capsys.readouterr().err
+    table.write_text(f"nik,nomor suket,tanggal terbit,status\n{row}")
+    assert run(["office", "issue-suket", str(table)]) == TRY_AGAIN
+    assert stated(office, "centre") == [
+        SuketIssued(
+            nik=NIK,
+            number="470/12/2018",
+            issued_ms=1_514_764_800_000,
+            status="SENT_FOR_ENROLLMENT",
+        )
+    ]
 
 
 def test_a_cohort_is_stated_by_the_kpu_desk(office: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Letters in place of a card (suket): to whom which one was issued, when, and at which status."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from producers.office import columns
+from producers.office.columns import Column
+from producers.office.table import Table, read_table
+
+
+class SuketRow(msgspec.Struct, frozen=True):
+    """One letter. `issued_at` without a zone is the office's."""
+
+    nik: str
+    number: str
+    issued_at: datetime
+    status: str
+
+
+_COLUMNS: Final = (
+    Column("nik", ("nik", "no ktp", "nomor induk kependudukan", "id number"), columns.nik),
+    Column("number", ("number", "nomor", "nomor suket", "no suket", "nomor surat"), columns.label),
+    Column(
+        "issued_at",
+        ("issued at", "tanggal", "tanggal terbit", "tgl", "tgl terbit", "date"),
+        columns.moment,
+    ),
+    Column("status", ("status", "status siak", "kode status", "status rekam"), columns.label),
+)
+
+
+def read_sukets(path: Path) -> Table[SuketRow]:
+    """Return the letters; a number is given once.
+
+    Raises TableRejected with every bad row.
+    """
+    return read_table(path, SuketRow, _COLUMNS, distinct=lambda row: row.number)

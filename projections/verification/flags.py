@@ -1,0 +1,53 @@
+"""What whoever looks a person up should see first of what the centre says."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Literal
+
+from projections.person.facts import PersonFact
+from projections.verification.state import (
+    days_since,
+    in_observed_order,
+    latest_suket,
+    standing_of,
+    suket_valid_after,
+    turns_of,
+)
+from projections.verification.vocabulary import AGEING, DUPLICATE_RECORD, STUCK_DAYS, is_known
+from rekam.domain.clocks import OfficeZone
+
+CentreFlag = Literal[
+    "duplicate_record",
+    "unknown_status",
+    "stuck",
+    "reset",
+    "reprint",
+    "illegal_jump",
+    "suket_valid",
+    "suket_expired",
+]
+"""`stuck` and `suket_…`: as of a day."""
+
+
+def centre_flags(facts: Sequence[PersonFact], *, as_of: date, zone: OfficeZone) -> list[CentreFlag]:
+    """Return the flags of a person, in a fixed order."""
+    observed = in_observed_order(facts)
+    standing = standing_of(observed)
+    turns = {turn for turn, _, _ in turns_of(observed)}
+    letter = latest_suket(facts)
+    flags: dict[CentreFlag, bool] = {
+        "duplicate_record": standing is not None and standing.status == DUPLICATE_RECORD,
+        "unknown_status": standing is not None and not is_known(standing.status),
+        "stuck": (
+            standing is not None
+            and standing.status in AGEING
+            and days_since(standing, as_of, zone) > STUCK_DAYS
+        ),
+        "reset": "reset" in turns,
+        "reprint": "reprint" in turns,
+        "illegal_jump": "illegal_jump" in turns,
+    }
+    if letter is not None:
+        is_valid = zone.day(letter.issued_ms) > suket_valid_after(as_of)
+        flags["suket_valid" if is_valid else "suket_expired"] = True
+    return [flag for flag, is_raised in flags.items() if is_raised]

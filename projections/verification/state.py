@@ -1,0 +1,79 @@
+"""Where one person stands at the centre: a pure function of the set of facts."""
+
+from calendar import monthrange
+from collections.abc import Iterable, Sequence
+from datetime import MINYEAR, date
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from projections.facts import COUNTS
+from projections.person.facts import Observed, PersonFact, Suket
+from projections.verification.vocabulary import Turn, is_known, turn_between
+from rekam.domain.clocks import OfficeZone
+
+SUKET_MONTHS: Final = 6
+"""How long a letter in place of the card is valid."""
+
+
+class Standing(NamedTuple):
+    """The centre's latest word of a person, and since when it says so without another between."""
+
+    status: str
+    since_ms: int
+
+
+def in_observed_order(facts: Iterable[PersonFact]) -> list[Observed]:
+    """Return the observations that count by their own time: one that came late takes its place."""
+    seen = [
+        (fact.data.observed_ms, fact.id, fact.data)
+        for fact in facts
+        if fact.verdict == COUNTS and type(fact.data) is Observed
+    ]
+    return [observed for _, _, observed in sorted(seen, key=lambda one: one[:2])]
+
+
+def standing_of(observed: Sequence[Observed]) -> Standing | None:
+    """Return where the last of observations in their order stands; None: there is none."""
+    if not observed:
+        return None
+    last = observed[-1]
+    since = last.observed_ms
+    for earlier in reversed(observed):
+        if earlier.status != last.status:
+            break
+        since = earlier.observed_ms
+    return Standing(last.status, since)
+
+
+def turns_of(observed: Sequence[Observed]) -> list[tuple[Turn, str, str]]:
+    """Return each turn between observations in their order, with the statuses about it."""
+    known = [one.status for one in observed if is_known(one.status)]
+    return [
+        (turn, before, after)
+        for before, after in pairwise(known)
+        if (turn := turn_between(before, after)) is not None
+    ]
+
+
+def latest_suket(facts: Iterable[PersonFact]) -> Suket | None:
+    """Return the letter that was issued last, of those that count."""
+    letters = [
+        (fact.data.issued_ms, fact.id, fact.data)
+        for fact in facts
+        if fact.verdict == COUNTS and type(fact.data) is Suket
+    ]
+    return max(letters, key=lambda one: one[:2])[2] if letters else None
+
+
+def suket_valid_after(as_of: date) -> date:
+    """Return the day after which a letter must have been issued to be valid on `as_of`."""
+    year, month = divmod(as_of.year * 12 + as_of.month - 1 - SUKET_MONTHS, 12)
+    if year < MINYEAR:
+        return date.min
+    # Of a month that has no such day, its last one.
+    return date(year, month + 1, min(as_of.day, monthrange(year, month + 1)[1]))
+
+
+def days_since(standing: Standing, as_of: date, zone: OfficeZone) -> int:
+    """Return how many days a person has stood so on `as_of`; negative: only later."""
+    return (as_of - zone.day(standing.since_ms)).days

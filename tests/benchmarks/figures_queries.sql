@@ -1,0 +1,32 @@
+-- What a fold and the same fold in Java came to, cell by cell. The day of knowledge is left out: it
+-- is the day of the append, and two topics may have been filled on two sides of midnight.
+
+-- name: sum_fold
+-- Our tables.
+SELECT kind, place, detail, sum(people)::bigint FROM (
+    SELECT 'coverage' AS kind, desa AS place,
+        concat_ws(' ', occurred_on, cause, producer, mode) AS detail, people FROM coverage_cell
+    UNION ALL SELECT 'duplicate', desa, occurred_on::text, people FROM coverage_duplicate
+    UNION ALL SELECT 'month', desa, occurred_month::text, people FROM coverage_month
+    UNION ALL SELECT 'year', desa, occurred_year::text, people FROM coverage_year
+    UNION ALL SELECT 'verification', desa, status, people FROM verification_cell
+    UNION ALL SELECT 'people', md5(string_agg(encode(key, 'hex'), '' ORDER BY key)), '', count(*)
+        FROM person
+    UNION ALL SELECT 'events', 'ledger', '', sum(last - first + 1)::bigint FROM ledger_segment
+        WHERE producer <> 'registrar'
+) AS cell (kind, place, detail, people) GROUP BY kind, place, detail HAVING sum(people) <> 0;
+
+-- name: sum_java
+-- Its tables (java/Tables.java).
+SELECT kind, place, detail, sum(people)::bigint FROM (
+    SELECT 'coverage' AS kind, desa AS place,
+        concat_ws(' ', occurred_on, cause, producer, mode) AS detail, people
+        FROM java_coverage_cell
+    UNION ALL SELECT 'duplicate', desa, occurred_on::text, people FROM java_coverage_duplicate
+    UNION ALL SELECT 'month', desa, occurred_month::text, people FROM java_coverage_month
+    UNION ALL SELECT 'year', desa, occurred_year::text, people FROM java_coverage_year
+    UNION ALL SELECT 'verification', desa, status, people FROM java_verification_cell
+    UNION ALL SELECT 'people', md5(string_agg(encode(key, 'hex'), '' ORDER BY key)), '', count(*)
+        FROM java_person
+    UNION ALL SELECT 'events', 'ledger', '', sum(last - first + 1)::bigint FROM java_segment
+) AS cell (kind, place, detail, people) GROUP BY kind, place, detail HAVING sum(people) <> 0;

@@ -1,0 +1,389 @@
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.security.GeneralSecurityException;
+import java.sql.Connection;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.Statement;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import javax.crypto.Cipher;
+import javax.crypto.spec.SecretKeySpec;
+
+/** The tables in one connection: a chunk is one transaction, statements are batches. */
+final class Tables {
+    /** As those of the projections: the same keys, indexes and fill factors. */
+    private static final String CREATE = """
+        CREATE TABLE java_position (
+            topic text, partition integer, next_offset bigint NOT NULL,
+            PRIMARY KEY (topic, partition));
+        CREATE TABLE java_producer (
+            producer text PRIMARY KEY, kind text NOT NULL, enrolled_ms bigint NOT NULL,
+            anchors text NOT NULL, beat_ms bigint NOT NULL, beat text NOT NULL,
+            contact_ms bigint NOT NULL) WITH (fillfactor = 50);
+        CREATE TABLE java_segment (
+            producer text, epoch integer, first bigint, hash bytea, last bigint NOT NULL,
+            prev bytea NOT NULL, partition integer NOT NULL, log_offset bigint NOT NULL,
+            append_ms bigint NOT NULL, sealed_ms bigint NOT NULL,
+            PRIMARY KEY (producer, epoch, first, hash));
+        CREATE TABLE java_person (
+            key bytea PRIMARY KEY, facts bytea NOT NULL, nik bytea NOT NULL DEFAULT ''::bytea)
+            WITH (fillfactor = 50);
+        CREATE TABLE java_coverage_cell (
+            desa text COLLATE "C", occurred_on date, known_on date, cause text, producer text,
+            mode text, people bigint NOT NULL,
+            PRIMARY KEY (desa, occurred_on, known_on, cause, producer, mode))
+            WITH (fillfactor = 50);
+        CREATE INDEX ON java_coverage_cell (desa, known_on);
+        CREATE TABLE java_coverage_duplicate (
+            desa text COLLATE "C", occurred_on date, known_on date, people bigint NOT NULL,
+            PRIMARY KEY (desa, occurred_on, known_on)) WITH (fillfactor = 50);
+        CREATE TABLE java_coverage_month (
+            desa text COLLATE "C", occurred_month date, known_month date, people bigint NOT NULL,
+            PRIMARY KEY (desa, occurred_month, known_month)) WITH (fillfactor = 50);
+        CREATE INDEX ON java_coverage_month (desa, known_month);
+        CREATE TABLE java_coverage_year (
+            desa text COLLATE "C", occurred_year date, known_year date, people bigint NOT NULL,
+            PRIMARY KEY (desa, occurred_year, known_year)) WITH (fillfactor = 50);
+        CREATE TABLE java_verification_cell (
+            desa text, status text, people bigint NOT NULL,
+            PRIMARY KEY (desa, status)) WITH (fillfactor = 50);
+        """;
+    private static final String FORGET = """
+        TRUNCATE java_position, java_producer, java_segment, java_person, java_coverage_cell,
+            java_coverage_duplicate, java_coverage_month, java_coverage_year,
+            java_verification_cell
+        """;
+    private static final String ADD_DUPLICATE = """
+        INSERT INTO java_coverage_duplicate AS stored (desa, occurred_on, known_on, people)
+        VALUES (?, ?, ?, ?) ON CONFLICT (desa, occurred_on, known_on)
+        DO UPDATE SET people = stored.people + excluded.people
+        """;
+    private static final String ADD_MONTH = """
+        INSERT INTO java_coverage_month AS stored (desa, occurred_month, known_month, people)
+        VALUES (?, ?, ?, ?) ON CONFLICT (desa, occurred_month, known_month)
+        DO UPDATE SET people = stored.people + excluded.people
+        """;
+    private static final String ADD_YEAR = """
+        INSERT INTO java_coverage_year AS stored (desa, occurred_year, known_year, people)
+        VALUES (?, ?, ?, ?) ON CONFLICT (desa, occurred_year, known_year)
+        DO UPDATE SET people = stored.people + excluded.people
+        """;
+
+    private final Connection connection;
+    private final Calendar calendar;
+    private final Person.Codec codec = new Person.Codec();
+    private final Cipher nikCipher = Cipher.getInstance("AES/ECB/NoPadding");
+
+    Tables(Connection connection, Calendar calendar, byte[] nikKey)
+            throws SQLException, GeneralSecurityException {
+        this.connection = connection;
+        this.calendar = calendar;
+        nikCipher.init(Cipher.ENCRYPT_MODE, new SecretKeySpec(nikKey, "AES"));
+        execute(CREATE);
+        connection.setAutoCommit(false);
+    }
+
+    /** Empties everything, then enrols the producers. */
+    void begin(Collection<Producer> producers) throws SQLException {
+        execute(FORGET);
+        try (PreparedStatement insert =
+                connection.prepareStatement(
+                        "INSERT INTO java_producer VALUES (?, ?, ?, '', 0, '', 0)")) {
+            for (Producer producer : producers) {
+                insert.setString(1, producer.name);
+                insert.setString(2, producer.kind);
+                insert.setLong(3, producer.enrolledMs);
+                insert.addBatch();
+            }
+            insert.executeBatch();
+        }
+        connection.commit();
+        connection.setAutoCommit(true);
+        execute("CHECKPOINT");
+        connection.setAutoCommit(false);
+    }
+
+    /** Applies a chunk and moves the position past it, in one transaction. */
+    void fold(String topic, int partition, List<Segment> chunk) throws Exception {
+        try {
+            long next = lockPosition(topic, partition);
+            List<Segment> fresh =
+                    chunk.stream().filter(segment -> segment.offset() >= next).toList();
+            if (!fresh.isEmpty()) {
+                foldFresh(partition, fresh);
+                movePosition(topic, partition, fresh.get(fresh.size() - 1).offset() + 1);
+            }
+            connection.commit();
+        } catch (Exception failed) {
+            connection.rollback();
+            throw failed;
+        }
+    }
+
+    private void foldFresh(int partition, List<Segment> segments) throws Exception {
+        Map<String, Producer> producers = lockProducers(segments);
+        for (Segment segment : segments) {
+            Producer producer = producers.get(segment.producer());
+            for (Event event : segment.events()) {
+                producer.take(event);
+            }
+            producer.contactMs = Math.max(producer.contactMs, segment.appendMs());
+        }
+        SortedMap<Token, List<Person.Fact>> added = new TreeMap<>();
+        Map<Token, String> niks = new HashMap<>();
+        for (Segment segment : segments) {
+            Producer producer = producers.get(segment.producer());
+            long variant = ByteBuffer.wrap(segment.hash()).getLong();
+            for (Event event : segment.events()) {
+                if (event.token != null) {
+                    boolean counts = producer.mayState(event.type);
+                    int day = producer.occurredOn(event, segment.appendMs(), calendar);
+                    added.computeIfAbsent(event.token, token -> new ArrayList<>(2))
+                            .add(Person.Fact.of(segment, variant, event, counts, day));
+                    niks.put(event.token, event.nik);
+                }
+            }
+        }
+        Cells cells = new Cells();
+        foldPeople(added, niks, cells);
+        writeProducers(producers.values());
+        writeSegments(partition, segments);
+        writeCells(cells);
+    }
+
+    // People ------------------------------------------------------------------------------------
+
+    private void foldPeople(
+            SortedMap<Token, List<Person.Fact>> added, Map<Token, String> niks, Cells cells)
+            throws Exception {
+        byte[][] keys = new byte[added.size()][];
+        int number = 0;
+        try (PreparedStatement make =
+                connection.prepareStatement(
+                        "INSERT INTO java_person (key, facts) VALUES (?, ''::bytea)"
+                                + " ON CONFLICT DO NOTHING")) {
+            for (Token token : added.keySet()) {
+                keys[number] = token.bytes();
+                make.setBytes(1, keys[number++]);
+                make.addBatch();
+            }
+            make.executeBatch();
+        }
+        try (PreparedStatement lock =
+                        connection.prepareStatement(
+                                "SELECT facts FROM java_person WHERE key = ANY (?)"
+                                        + " ORDER BY key FOR UPDATE");
+                PreparedStatement write =
+                        connection.prepareStatement(
+                                "INSERT INTO java_person (key, facts, nik) VALUES (?, ?, ?)"
+                                        + " ON CONFLICT (key) DO UPDATE"
+                                        + " SET facts = excluded.facts, nik = excluded.nik")) {
+            lock.setArray(1, connection.createArrayOf("bytea", keys));
+            try (ResultSet stored = lock.executeQuery()) {
+                number = 0;
+                for (Map.Entry<Token, List<Person.Fact>> entry : added.entrySet()) {
+                    stored.next(); // one row for each, in the same order
+                    List<Person.Fact> before = codec.decode(stored.getBytes(1));
+                    List<Person.Fact> now = Person.union(before, entry.getValue());
+                    if (!before.isEmpty()) {
+                        Person.contribute(before, -1, calendar, cells);
+                    }
+                    Person.contribute(now, 1, calendar, cells);
+                    String nik = niks.get(entry.getKey());
+                    write.setBytes(1, keys[number++]);
+                    write.setBytes(2, codec.encode(now));
+                    write.setBytes(3, nikCipher.doFinal(nik.getBytes(StandardCharsets.US_ASCII)));
+                    write.addBatch();
+                }
+            }
+            write.executeBatch();
+        }
+    }
+
+    // Position, producers, ledger ---------------------------------------------------------------
+
+    private long lockPosition(String topic, int partition) throws SQLException {
+        try (PreparedStatement make =
+                        connection.prepareStatement(
+                                "INSERT INTO java_position VALUES (?, ?, 0)"
+                                        + " ON CONFLICT DO NOTHING");
+                PreparedStatement lock =
+                        connection.prepareStatement(
+                                "SELECT next_offset FROM java_position"
+                                        + " WHERE topic = ? AND partition = ? FOR UPDATE")) {
+            make.setString(1, topic);
+            make.setInt(2, partition);
+            make.executeUpdate();
+            lock.setString(1, topic);
+            lock.setInt(2, partition);
+            try (ResultSet found = lock.executeQuery()) {
+                found.next();
+                return found.getLong(1);
+            }
+        }
+    }
+
+    private void movePosition(String topic, int partition, long next) throws SQLException {
+        try (PreparedStatement move =
+                connection.prepareStatement(
+                        "UPDATE java_position SET next_offset = ?"
+                                + " WHERE topic = ? AND partition = ?")) {
+            move.setLong(1, next);
+            move.setString(2, topic);
+            move.setInt(3, partition);
+            move.executeUpdate();
+        }
+    }
+
+    private Map<String, Producer> lockProducers(List<Segment> segments) throws SQLException {
+        Object[] names =
+                segments.stream().map(Segment::producer).distinct().sorted().toArray();
+        Map<String, Producer> producers = new TreeMap<>();
+        try (PreparedStatement lock =
+                connection.prepareStatement(
+                        "SELECT producer, kind, enrolled_ms, anchors, beat_ms, beat, contact_ms"
+                                + " FROM java_producer WHERE producer = ANY (?)"
+                                + " ORDER BY producer FOR UPDATE")) {
+            lock.setArray(1, connection.createArrayOf("text", names));
+            try (ResultSet found = lock.executeQuery()) {
+                while (found.next()) {
+                    Producer producer =
+                            new Producer(found.getString(1), found.getString(2), found.getLong(3));
+                    producer.setAnchors(found.getString(4));
+                    producer.beatMs = found.getLong(5);
+                    producer.beat = found.getString(6);
+                    producer.contactMs = found.getLong(7);
+                    producers.put(producer.name, producer);
+                }
+            }
+        }
+        if (producers.size() != names.length) {
+            throw new IllegalStateException("not enrolled: one of " + Arrays.toString(names));
+        }
+        return producers;
+    }
+
+    private void writeProducers(Collection<Producer> producers) throws SQLException {
+        try (PreparedStatement update =
+                connection.prepareStatement(
+                        "UPDATE java_producer SET anchors = ?, beat_ms = ?, beat = ?,"
+                                + " contact_ms = ? WHERE producer = ?")) {
+            for (Producer producer : producers) {
+                update.setString(1, producer.anchors());
+                update.setLong(2, producer.beatMs);
+                update.setString(3, producer.beat);
+                update.setLong(4, producer.contactMs);
+                update.setString(5, producer.name);
+                update.addBatch();
+            }
+            update.executeBatch();
+        }
+    }
+
+    private void writeSegments(int partition, List<Segment> segments) throws SQLException {
+        List<Segment> ordered =
+                segments.stream()
+                        .sorted(
+                                Comparator.comparing(Segment::producer)
+                                        .thenComparingInt(Segment::epoch)
+                                        .thenComparingLong(Segment::first))
+                        .toList();
+        try (PreparedStatement insert =
+                connection.prepareStatement(
+                        "INSERT INTO java_segment (producer, epoch, first, hash, last, prev,"
+                                + " partition, log_offset, append_ms, sealed_ms)"
+                                + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")) {
+            for (Segment segment : ordered) {
+                insert.setString(1, segment.producer());
+                insert.setInt(2, segment.epoch());
+                insert.setLong(3, segment.first());
+                insert.setBytes(4, segment.hash());
+                insert.setLong(5, segment.last());
+                insert.setBytes(6, segment.prev());
+                insert.setInt(7, partition);
+                insert.setLong(8, segment.offset());
+                insert.setLong(9, segment.appendMs());
+                insert.setLong(10, segment.sealedMs());
+                insert.addBatch();
+            }
+            insert.executeBatch();
+        }
+    }
+
+    // Cells -------------------------------------------------------------------------------------
+
+    private void writeCells(Cells cells) throws SQLException {
+        try (PreparedStatement add =
+                connection.prepareStatement(
+                        "INSERT INTO java_coverage_cell AS stored"
+                                + " (desa, occurred_on, known_on, cause, producer, mode, people)"
+                                + " VALUES (?, ?, ?, 'arrived', ?, ?, ?)"
+                                + " ON CONFLICT (desa, occurred_on, known_on, cause, producer, mode)"
+                                + " DO UPDATE SET people = stored.people + excluded.people")) {
+            for (Map.Entry<Cells.Coverage, Long> cell :
+                    inOrder(cells.coverage, Cells.COVERAGE_ORDER)) {
+                add.setString(1, cell.getKey().desa());
+                add.setObject(2, Calendar.date(cell.getKey().occurredOn()));
+                add.setObject(3, Calendar.date(cell.getKey().knownOn()));
+                add.setString(4, cell.getKey().producer());
+                add.setString(5, cell.getKey().mode());
+                add.setLong(6, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+        addSpans(ADD_DUPLICATE, cells.duplicates);
+        Map<Cells.Span, Long> months = cells.months();
+        addSpans(ADD_MONTH, months);
+        addSpans(ADD_YEAR, Cells.years(months));
+        try (PreparedStatement add =
+                connection.prepareStatement(
+                        "INSERT INTO java_verification_cell AS stored (desa, status, people)"
+                                + " VALUES (?, ?, ?) ON CONFLICT (desa, status)"
+                                + " DO UPDATE SET people = stored.people + excluded.people")) {
+            for (Map.Entry<Cells.Verification, Long> cell :
+                    inOrder(cells.verification, Cells.VERIFICATION_ORDER)) {
+                add.setString(1, cell.getKey().desa());
+                add.setString(2, cell.getKey().status());
+                add.setLong(3, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+    }
+
+    private void addSpans(String sql, Map<Cells.Span, Long> spans) throws SQLException {
+        try (PreparedStatement add = connection.prepareStatement(sql)) {
+            for (Map.Entry<Cells.Span, Long> cell : inOrder(spans, Cells.SPAN_ORDER)) {
+                add.setString(1, cell.getKey().desa());
+                add.setObject(2, Calendar.date(cell.getKey().occurred()));
+                add.setObject(3, Calendar.date(cell.getKey().known()));
+                add.setLong(4, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+    }
+
+    private static <K> List<Map.Entry<K, Long>> inOrder(Map<K, Long> sums, Comparator<K> order) {
+        return sums.entrySet().stream()
+                .filter(cell -> cell.getValue() != 0)
+                .sorted(Map.Entry.comparingByKey(order))
+                .toList();
+    }
+
+    private void execute(String sql) throws SQLException {
+        try (Statement statement = connection.createStatement()) {
+            statement.execute(sql);
+        }
+    }
+}

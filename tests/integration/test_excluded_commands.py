@@ -1,0 +1,170 @@
+"""`rekam quarantine` and `rekam held` on a real log and database, as an operator uses them."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producers.office.registrar import ensure_registrar
+from rekam.cli.root import run
+from rekam.domain.ids import ProducerId
+from rekam.domain.keys import SigningKey
+from rekam.domain.topics import SEGMENTS
+from rekam.embedded.kafka import EmbeddedKafka
+from rekam.runtime.kafka import apply_topics
+from rekam.runtime.keyring import load_readers
+from rekam.runtime.postgres import open_pool
+from rekam.runtime.settings import Settings
+from stream_processors.configured import folding_settings
+from stream_processors.folder import PostgresFolder
+from stream_processors.replay.source import read_log
+from tests.support.device_log import log_ends
+from tests.support.history import Life, captured, nik
+from tests.support.live import fold
+from tests.support.office import new_office
+from tests.support.processor import produce
+
+GARBAGE = b"garbage"
+PARTITION = 5
+
+
+@pytest.fixture
+async def office(
+    breakable_kafka: EmbeddedKafka, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Give an office whose log holds garbage and a segment of a device that nobody knows."""
+    await apply_topics(breakable_kafka.bootstrap)
+    settings = new_office(tmp_path / "home", kafka=breakable_kafka.bootstrap)
+    monkeypatch.setenv("REKAM_HOME", str(settings.home))
+    monkeypatch.setenv("REKAM_KAFKA", breakable_kafka.bootstrap)
+    monkeypatch.setenv("REKAM_POSTGRES", database)
+    ensure_registrar(settings).close()
+    device = Life(ProducerId("dev-x"), SigningKey.from_seed(bytes([33]) * 32))
+    (reader,) = load_readers(settings)
+    unknown = b'{"type":"a.b.v9","wall_ms":1,"mono_ms":1,"boot":"b","data":{}}'
+    segment = device.seal(
+        device.event(captured(1, "r")), lines=[unknown, b"not json"], reader=reader.public
+    )
+    await produce(breakable_kafka.bootstrap, SEGMENTS, [(PARTITION, GARBAGE), (PARTITION, segment)])
+    request = {"producer": "dev-x", "kind": "recorder", "key": device.key.public.to_text()}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    await fold_log(settings, database)
+    return settings
+
+
+async def fold_log(settings: Settings, dsn: str) -> None:
+    """Fold what the log holds, as a processor of this office does."""
+    rules, root, opener = folding_settings(settings)
+    pool = await open_pool(dsn)
+    folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
+    assert settings.kafka is not None
+    try:
+        await folder.meet_known_keys()
+        ends = await log_ends(settings.kafka, SEGMENTS)
+        async for chunk in read_log(settings.kafka, SEGMENTS.name, ends):
+            await fold(folder, chunk)
+    finally:
+        await pool.close()
+
+
+class Terminal:
+    """Runs commands and reads what they print."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        """Return exit code and everything printed."""
+        self._capsys.readouterr()
+        code = await asyncio.to_thread(run, [*arguments])
+        told = self._capsys.readouterr()
+        return code, told.out + told.err
+
+    async def json(self, *arguments: str) -> Any:
+        """Return what a command prints as JSON."""
+        code, out = await self.run(*arguments, "--json")
+        assert code == 0, out
+        return json.loads(out)
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(capsys)
+
+
+@pytest.mark.usefixtures("office")
+async def test_what_does_not_count_is_listed_and_shown_with_what_would_release_it(
+    terminal: Terminal,
+) -> None:
+    code, out = await terminal.run("quarantine", "list")
+    assert code == 0
+    assert f"{PARTITION}:0" in out
+    assert "1 quarantined: 1 not_a_segment" in out
+    waiting = await terminal.json("held", "list", "--producer", "dev-x")
+    assert [entry["reason"] for entry in waiting["entries"]] == ["unknown_producer"]
+    assert (await terminal.json("held", "list", "--older-than", "3"))["entries"] == []
+    code, out = await terminal.run("held", "show", f"{PARTITION}:1")
+    assert code == 0
+    assert f"{SEGMENTS.name} partition {PARTITION} offset 1" in out
+    assert "claims       dev-x/1 1-3" in out
+    assert "would release it: The producer's enrolment" in out
+    assert nik(1) not in out
+    shown = await terminal.json("quarantine", "show", f"{PARTITION}:0")
+    assert (shown["bytes"], shown["header"]) == (len(GARBAGE), None)
+
+
+@pytest.mark.usefixtures("office")
+async def test_what_is_still_refused_ends_with_1_and_stays(terminal: Terminal) -> None:
+    code, out = await terminal.run("quarantine", "release", f"{PARTITION}:0")
+    assert code == 1
+    assert f"{PARTITION}:0: still not_a_segment" in out
+    code, out = await terminal.run("quarantine", "release", "--all")
+    assert code == 1
+    assert "decided again: 2 records" in out
+    assert (await terminal.json("quarantine", "list"))["total"] == 1
+    assert (await terminal.run("quarantine", "release"))[0] == 2
+    assert (await terminal.run("quarantine", "show", f"{PARTITION}:77"))[0] == 1
+    assert (await terminal.run("held", "retry"))[0] == 0
+
+
+async def test_a_discard_leaves_the_list_and_is_listed_with_who_and_why(
+    office: Settings, database: str, terminal: Terminal
+) -> None:
+    discard = ("quarantine", "discard", f"{PARTITION}:0", "--reason", "uji coba", "--yes")
+    code, out = await terminal.run(*discard)
+    assert code == 0
+    assert out.startswith(f"discarded: {PARTITION}:0\n")
+    await fold_log(office, database)
+    assert (await terminal.json("quarantine", "list"))["total"] == 0
+    [found] = (await terminal.json("quarantine", "list", "--discarded"))["discards"]
+    assert (found["by"], found["reason"], found["range"]) == (office.registrar, "uji coba", None)
+    code, out = await terminal.run("quarantine", "list", "--discarded")
+    assert "by registrar: uji coba" in out
+
+
+async def test_what_counts_cannot_be_discarded(
+    office: Settings, database: str, tmp_path: Path, terminal: Terminal
+) -> None:
+    request = str(tmp_path / "request.json")
+    enrol = ("office", "enrol", request, "--place", "64.08", "--since", "2017-01-01")
+    assert (await terminal.run(*enrol))[0] == 0
+    await fold_log(office, database)
+    place = f"{PARTITION}:1"
+    discard = ("quarantine", "discard", place, "--reason", "x", "--yes")
+    code, out = await terminal.run(*discard)
+    assert code == 2
+    assert "--seq: 2, 3" in out
+    assert (await terminal.run(*discard, "--seq", "1-2"))[0] == 2
+    named = ("quarantine", "discard", place, "--seq", "2", "--reason", nik(1), "--yes")
+    assert (await terminal.run(*named))[0] == 2
+    code, out = await terminal.run(*discard, "--seq", "2-3")
+    assert code == 0
+    assert out.startswith(f"discarded: {place}, seq 2-3\n")
+    await fold_log(office, database)
+    assert (await terminal.json("held", "list"))["total"] == 0
+    assert (await terminal.json("quarantine", "list"))["reasons"] == {"not_a_segment": 1}
+    code, out = await terminal.run("quarantine", "discard", f"{PARTITION}:9", "--reason", "x")
+    assert code == 2
+    assert "withdraw the recording" in out
