@@ -22,13 +22,21 @@ async def read_log(
     topic: str,
     ends: Mapping[int, int],
     *,
+    starts: Mapping[int, int] | None = None,
     security: KafkaSecurity = OPEN_NETWORK,
 ) -> AsyncIterator[Chunk]:
     """Yield all records below `ends` (next offset by partition), each partition in its order.
 
+    From its beginning, or from `starts` where that names an offset.
+
     Raises Unavailable when Kafka does not answer, Corrupt when the log does not hold them all.
     """
-    wanted = {TopicPartition(topic, number): end for number, end in ends.items() if end > 0}
+    begin = starts or {}
+    wanted = {
+        TopicPartition(topic, number): end
+        for number, end in ends.items()
+        if end > begin.get(number, 0)
+    }
     if not wanted:
         return
     options = consumer_options(bootstrap, security)
@@ -37,9 +45,9 @@ async def read_log(
         await consumer.start()
         consumer.assign(list(wanted))
         await _require(consumer, wanted)
-        for tp in wanted:
-            consumer.seek(tp, 0)
-        expected = dict.fromkeys(wanted, 0)
+        expected = {tp: begin.get(tp.partition, 0) for tp in wanted}
+        for tp, first in expected.items():
+            consumer.seek(tp, first)
         while any(expected[tp] < end for tp, end in wanted.items()):
             for tp, records in (await _next(consumer, topic)).items():
                 first = expected[tp]
@@ -70,6 +78,14 @@ async def read_log(
         ) from error
     finally:
         await consumer.stop()
+
+
+async def known_at(chunks: AsyncIterator[Chunk], moment_ms: int) -> AsyncIterator[Chunk]:
+    """Yield of all chunks what the log had taken up to a moment, in ms since 1970, UTC."""
+    async for chunk in chunks:
+        known = tuple(record for record in chunk.records if record.append_ms <= moment_ms)
+        if known:
+            yield Chunk(chunk.topic, chunk.partition, known)
 
 
 async def _next(consumer: AIOKafkaConsumer, topic: str) -> Mapping[TopicPartition, list]:  # type: ignore[type-arg]  # aiokafka ships no types
