@@ -36,6 +36,7 @@ from projections.registry.facts import union as producer_union
 from projections.rules import Rules
 from projections.verification import contributions as verification
 from projections.verification.vocabulary import DUPLICATE_RECORD
+from rekam.domain.clocks import AHEAD_MS_MAX
 
 PERSON: Final = 1
 COHORT_ENTRY: Final = 2
@@ -97,12 +98,13 @@ def _person_placed(
     observed: list[PersonFact] = []
     letters: list[PersonFact] = []
     for fact in facts:
-        kind = type(fact.data)
-        if kind is Captured:
+        data = fact.data
+        if type(data) is Captured:
             recorded += 1
-        elif kind is Observed:
-            observed.append(fact)
-        elif kind is Suket:
+        elif type(data) is Observed:
+            if data.observed_ms <= fact.known_ms + AHEAD_MS_MAX:
+                observed.append(fact)
+        elif type(data) is Suket:
             letters.append(fact)
     placement = moves[-1].after if moves else None
     found = verification.verification_contributions(observed, letters, placement, rules.zone)

@@ -7,6 +7,7 @@ from typing import Literal
 from projections.person.facts import PersonFact
 from projections.verification.state import (
     days_since,
+    has_observation_ahead,
     in_observed_order,
     latest_suket,
     standing_of,
@@ -23,6 +24,7 @@ CentreFlag = Literal[
     "reset",
     "reprint",
     "illegal_jump",
+    "observed_ahead",
     "suket_valid",
     "suket_expired",
 ]
@@ -46,6 +48,7 @@ def centre_flags(facts: Sequence[PersonFact], *, as_of: date, zone: OfficeZone) 
         "reset": "reset" in turns,
         "reprint": "reprint" in turns,
         "illegal_jump": "illegal_jump" in turns,
+        "observed_ahead": has_observation_ahead(facts),
     }
     if letter is not None:
         is_valid = zone.day(letter.issued_ms) > suket_valid_after(as_of)

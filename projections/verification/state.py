@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from projections.facts import COUNTS
 from projections.person.facts import Observed, PersonFact, Suket
 from projections.verification.vocabulary import Turn, is_known, turn_between
-from rekam.domain.clocks import OfficeZone
+from rekam.domain.clocks import AHEAD_MS_MAX, OfficeZone
 
 SUKET_MONTHS: Final = 6
 """How long a letter in place of the card is valid."""
@@ -23,13 +23,28 @@ class Standing(NamedTuple):
 
 
 def in_observed_order(facts: Iterable[PersonFact]) -> list[Observed]:
-    """Return the observations that count by their own time: one that came late takes its place."""
+    """Return the observations that count by their own time: one that came late takes its place.
+
+    Not those of a time more than a day after they arrived: one wrong year would stand for ever.
+    """
     seen = [
         (fact.data.observed_ms, fact.id, fact.data)
         for fact in facts
-        if fact.verdict == COUNTS and type(fact.data) is Observed
+        if fact.verdict == COUNTS and type(fact.data) is Observed and not _is_ahead(fact, fact.data)
     ]
     return [observed for _, _, observed in sorted(seen, key=lambda one: one[:2])]
+
+
+def has_observation_ahead(facts: Iterable[PersonFact]) -> bool:
+    """Tell whether an observation counts for nothing because its time has not come."""
+    return any(
+        fact.verdict == COUNTS and type(fact.data) is Observed and _is_ahead(fact, fact.data)
+        for fact in facts
+    )
+
+
+def _is_ahead(fact: PersonFact, observed: Observed) -> bool:
+    return observed.observed_ms > fact.known_ms + AHEAD_MS_MAX
 
 
 def standing_of(observed: Sequence[Observed]) -> Standing | None:

@@ -722,6 +722,26 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "a card is seen shipped before it is seen printed: kept and flagged, the later word stands",
+    {statuses(): {"CARD_PRINTED": 1}, turns(): {"illegal_jump": 1}},
+)
+def _(office: Office) -> None:
+    centre = office.enrol("centre", "centre")
+    for status, day in (("CARD_SHIPPED", YESTERDAY), ("CARD_PRINTED", TODAY)):
+        office.says(centre, shown(1, status, day), on=day)
+
+
+@scenario(
+    "a list is typed with a year that has not come: its word is kept and believed of nobody",
+    {statuses(): {"PRINT_READY_RECORD": 1}, turns(): {}},
+)
+def _(office: Office) -> None:
+    centre = office.enrol("centre", "centre")
+    office.says(centre, shown(1, "CARD_ISSUED", date(2081, 3, 5)), on=YESTERDAY)
+    office.says(centre, shown(1, "PRINT_READY_RECORD", TODAY), on=TODAY)
+
+
+@scenario(
     "a code that nobody knows stays raw; a status and a letter before any recording record nobody",
     {
         statuses(): {"STATUS_BARU_9": 1},

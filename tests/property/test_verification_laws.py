@@ -25,6 +25,7 @@ from rekam.domain.clocks import OfficeZone
 ZONE = OfficeZone("Asia/Makassar")
 WORDS = st.sampled_from([*STANDS_AT, *STOPPED_AT, "KODE_17", "KODE_18"])
 MOMENTS = st.integers(0, 40).map(lambda hours: 1_519_963_200_000 + hours * 7_200_000)
+KNOWN_MS = 1_524_000_000_000
 SAID = st.one_of(
     st.builds(Observed, WORDS, MOMENTS, st.just("siak")),
     st.builds(Suket, st.just("s"), MOMENTS, WORDS),
@@ -37,7 +38,7 @@ def facts_of_a_person(draw: st.DrawFn) -> list[PersonFact]:
     said: list[PersonData] = draw(st.lists(SAID, max_size=6))
     verdicts = st.sampled_from([COUNTS, COUNTS, COUNTS, REVOKED])
     return [
-        Fact("siak", 1, seq, b"", 10 * seq, 0, "b", draw(verdicts), None, data)
+        Fact("siak", 1, seq, b"", KNOWN_MS + seq, 0, "b", draw(verdicts), None, data)
         for seq, data in enumerate(said, start=1)
     ]
 

@@ -50,7 +50,7 @@ def test_a_recording_that_the_centre_has_not_mentioned_is_captured_since_it_is_k
 
 def test_a_status_holds_since_the_first_of_its_last_run_of_observations() -> None:
     days = enumerate(["BIO_CAPTURED", "SENT_FOR_ENROLLMENT", "BIO_CAPTURED", "BIO_CAPTURED"])
-    found = person(*(fact(observed(status, day=day), seq=day + 1) for day, status in days))
+    found = person(*(fact(observed(status, day=day), seq=day + 1, day=day) for day, status in days))
     assert (found.status, found.status_since) == ("BIO_CAPTURED", instant(START_MS + 2 * DAY_MS))
     assert [entry.status for entry in found.history][:2] == ["BIO_CAPTURED", "SENT_FOR_ENROLLMENT"]
 
@@ -91,5 +91,7 @@ def test_a_status_of_duplicate_is_flagged_and_a_suket_is_history() -> None:
 
 def test_a_clock_beyond_the_calendar_is_shown_as_its_end() -> None:
     found = person(fact(Observed("X", 2**53, "siak"), seq=1))
-    assert found.status_since is not None
-    assert found.status_since.year == 9999
+    assert (found.status, found.flags) == (None, ["observed_ahead"])
+    [shown] = found.history
+    assert shown.at is not None
+    assert shown.at.year == 9999

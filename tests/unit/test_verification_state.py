@@ -7,6 +7,7 @@ import pytest
 from projections.facts import COUNTS, REVOKED, Fact
 from projections.person.facts import Observed, PersonData, PersonFact, Suket
 from projections.person.state import UNPLACED, Placement
+from projections.tables import ENTITY_KINDS, PERSON
 from projections.verification.contributions import (
     AGE_TABLE,
     SUKET_TABLE,
@@ -22,6 +23,7 @@ from projections.verification.state import (
     turns_of,
 )
 from rekam.domain.clocks import OfficeZone
+from tests.support.rows import RULES
 
 ZONE = OfficeZone("Asia/Makassar")
 DAY_MS = 86_400_000
@@ -32,8 +34,9 @@ SENT = "SENT_FOR_ENROLLMENT"
 
 
 def fact(data: PersonData, *, seq: int, verdict: int = COUNTS) -> PersonFact:
-    """Return a fact that became known in the order of its seq."""
-    return Fact("siak", 1, seq, b"", START_MS + seq, START_MS, "boot", verdict, None, data)
+    """Return a fact that became known some weeks after the start, in the order of its seq."""
+    known_ms = START_MS + 90 * DAY_MS + seq
+    return Fact("siak", 1, seq, b"", known_ms, START_MS, "boot", verdict, None, data)
 
 
 def shown(*statuses: tuple[int, str]) -> list[PersonFact]:
@@ -90,6 +93,14 @@ def test_an_unknown_word_stands_raw_and_hides_no_jump() -> None:
     assert verification_contributions(shown((0, "KODE_18")), [], None, ZONE) == {
         TABLE: {(UNPLACED, "KODE_18"): 1}
     }
+
+
+def test_a_time_that_has_not_come_is_believed_of_no_observation() -> None:
+    facts = shown((0, SENT), (1, "PRINT_READY_RECORD"), (36_500, "CARD_ISSUED"))
+    assert standing_of(in_observed_order(facts)) == ("PRINT_READY_RECORD", START_MS + DAY_MS)
+    assert centre_flags(facts, as_of=date(2018, 4, 1), zone=ZONE) == ["observed_ahead"]
+    person = ENTITY_KINDS[PERSON].contributions(bytes(16), facts, RULES)  # type: ignore[arg-type]
+    assert person[TABLE] == {(UNPLACED, "PRINT_READY_RECORD"): 1}
 
 
 def test_only_the_latest_letter_counts() -> None:

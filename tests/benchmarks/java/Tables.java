@@ -34,25 +34,29 @@ final class Tables {
             prev bytea NOT NULL, partition integer NOT NULL, log_offset bigint NOT NULL,
             append_ms bigint NOT NULL, sealed_ms bigint NOT NULL,
             PRIMARY KEY (producer, epoch, first, hash));
+        CREATE INDEX ON java_segment (partition, log_offset);
         CREATE TABLE java_person (
             key bytea PRIMARY KEY, facts bytea NOT NULL, nik bytea NOT NULL DEFAULT ''::bytea)
             WITH (fillfactor = 50);
         CREATE TABLE java_coverage_cell (
             desa text COLLATE "C", occurred_on date, known_on date, cause text, producer text,
             mode text, people bigint NOT NULL,
-            PRIMARY KEY (desa, occurred_on, known_on, cause, producer, mode))
-            WITH (fillfactor = 50);
-        CREATE INDEX ON java_coverage_cell (desa, known_on);
+            PRIMARY KEY (desa, occurred_on, known_on, cause, producer, mode) INCLUDE (people));
+        CREATE INDEX ON java_coverage_cell (desa, known_on, (occurred_on + 0))
+            WHERE occurred_on < known_on;
+        CREATE INDEX ON java_coverage_cell (desa, known_on) WHERE occurred_on = 'infinity';
         CREATE TABLE java_coverage_duplicate (
             desa text COLLATE "C", occurred_on date, known_on date, people bigint NOT NULL,
-            PRIMARY KEY (desa, occurred_on, known_on)) WITH (fillfactor = 50);
+            PRIMARY KEY (desa, occurred_on, known_on) INCLUDE (people));
         CREATE TABLE java_coverage_month (
             desa text COLLATE "C", occurred_month date, known_month date, people bigint NOT NULL,
-            PRIMARY KEY (desa, occurred_month, known_month)) WITH (fillfactor = 50);
-        CREATE INDEX ON java_coverage_month (desa, known_month);
+            PRIMARY KEY (desa, occurred_month, known_month) INCLUDE (people));
+        CREATE INDEX ON java_coverage_month (desa, known_month, (occurred_month + 0))
+            WHERE occurred_month < known_month;
+        CREATE INDEX ON java_coverage_month (desa, known_month) WHERE occurred_month = 'infinity';
         CREATE TABLE java_coverage_year (
             desa text COLLATE "C", occurred_year date, known_year date, people bigint NOT NULL,
-            PRIMARY KEY (desa, occurred_year, known_year)) WITH (fillfactor = 50);
+            PRIMARY KEY (desa, occurred_year, known_year) INCLUDE (people));
         CREATE TABLE java_verification_cell (
             desa text, status text, people bigint NOT NULL,
             PRIMARY KEY (desa, status)) WITH (fillfactor = 50);
