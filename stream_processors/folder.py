@@ -144,9 +144,12 @@ class PostgresFolder:
 
     async def _judge_once(self, places: Sequence[RecordId], producers: frozenset[str]) -> Changes:
         async with self.pool.acquire() as connection, connection.transaction():
+            store = PostgresStore(connection, topic=self.topic)
+            # Positions first, as every fold takes them: a switch waits for us or we for it.
+            await store.lock_partitions(sorted({partition for partition, _ in places}))
             await self._require_own_rules(connection)
             return await judge_again(
-                PostgresStore(connection, topic=self.topic),
+                store,
                 places,
                 rules=self.rules,
                 root=self.root,

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from projections.rows import EntityRef
-from projections.tables import COHORT_ENTRY, ENTITY_KINDS, PERSON, PRODUCER, REFERENCE
+from projections.tables import ENTITY_KINDS, PRODUCER
 from rekam.domain.segment import SEGMENT_EVENTS_MAX
 from rekam.runtime.queries import load_queries
 from stream_processors.folder import PostgresFolder
@@ -21,13 +21,6 @@ QUERIES: Final = load_queries("stream_processors", "refold_queries.sql")
 
 SEGMENTS_A_TURN_MAX: Final = 200
 """A turn is one transaction; what its segments say of others is judged again in it, too."""
-KINDS: Final = {
-    "person": PERSON,
-    "cohort_entry": COHORT_ENTRY,
-    "reference": REFERENCE,
-    "producer": PRODUCER,
-}
-"""Kinds of entities by the name of their table."""
 
 
 async def refold(folder: PostgresFolder, refs: Collection[EntityRef]) -> int:

@@ -35,19 +35,23 @@ def duplicate_contributions(
     token: bytes, facts: Sequence[PersonFact], placement: Placement | None, rules: Rules
 ) -> dict[str, Mapping[Any, int]]:
     """Return one person's cells by table; nearly nobody has any."""
+    found_cases = cases_of(facts)
+    if not found_cases:
+        return {}
     cases: dict[CaseCell, int] = {}
     devices: dict[DeviceCell, int] = {}
+    standing = standing_recordings(facts)
     desa = UNPLACED if placement is None else placement.desa
     named = NOBODY if order_of(facts) else token
-    for case in cases_of(facts):
+    for case in found_cases:
         identity = case_id(token, case.kind, rules)
         state = "resolved" if case.outcome else "open"
         since_on = rules.zone.day(case.since_ms)
         cases[identity, case.kind, state, case.outcome, desa, since_on, named] = 1
-        for fact in standing_recordings(facts):
+        for fact in standing:
             cell = (fact.producer, identity)
             devices[cell] = devices.get(cell, 0) + 1
-    found: dict[str, Mapping[Any, int]] = {TABLE: cases} if cases else {}
+    found: dict[str, Mapping[Any, int]] = {TABLE: cases}
     if devices:
         found[DEVICE_TABLE] = devices
     return found

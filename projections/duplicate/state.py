@@ -10,9 +10,10 @@ rule: the day is that of the earliest recording, the domicile that of the one th
 """
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Literal, NamedTuple, get_args
 
-from projections.facts import COUNTS
+from projections.facts import COUNTS, FactId, known_order
 from projections.person.facts import Captured, CaseResolved, PersonFact, Withdrawn
 from projections.verification.state import in_observed_order, standing_of
 from projections.verification.vocabulary import DUPLICATE_RECORD
@@ -33,14 +34,23 @@ class Case(NamedTuple):
 
 def standing_recordings(facts: Iterable[PersonFact]) -> list[PersonFact]:
     """Return the recordings that count and are not withdrawn, as they became known."""
-    counting = [fact for fact in facts if fact.verdict == COUNTS]
-    withdrawn = {fact.data.recording for fact in counting if isinstance(fact.data, Withdrawn)}
-    found = [
-        fact
-        for fact in counting
-        if isinstance(fact.data, Captured) and fact.data.recording not in withdrawn
-    ]
-    found.sort(key=lambda fact: (fact.known_ms, fact.id))
+    found: list[PersonFact] = []
+    withdrawn: set[str] = set()
+    for fact in facts:
+        data = fact.data
+        if fact.verdict == COUNTS:
+            if type(data) is Captured:
+                found.append(fact)
+            elif type(data) is Withdrawn:
+                withdrawn.add(data.recording)
+    if withdrawn:
+        found = [
+            fact
+            for fact in found
+            if type(fact.data) is Captured and fact.data.recording not in withdrawn
+        ]
+    if len(found) > 1:
+        found.sort(key=known_order)
     return found
 
 
@@ -60,9 +70,16 @@ def cases_of(facts: Sequence[PersonFact]) -> list[Case]:
         since["centre_duplicate"] = shown.since_ms
     if not since:
         return []
+    resolutions = [
+        (fact.data.resolved_ms, fact.id, fact.data)
+        for fact in facts
+        if type(fact.data) is CaseResolved and fact.verdict == COUNTS
+    ]
+    if not resolutions:
+        return [Case(kind, since[kind], "") for kind in KINDS if kind in since]
     names = {name_of(fact) for fact in standing}
     return [
-        Case(kind, since[kind], _outcome(facts, kind, names=names, since_ms=since[kind]))
+        Case(kind, since[kind], _outcome(resolutions, kind, names=names, since_ms=since[kind]))
         for kind in KINDS
         if kind in since
     ]
@@ -70,6 +87,8 @@ def cases_of(facts: Sequence[PersonFact]) -> list[Case]:
 
 def _differ_since(standing: Sequence[PersonFact]) -> int | None:
     """Return since when recordings are known that are no retakes of the first; None: they are."""
+    if len(standing) < 2:  # noqa: PLR2004 - one recording differs from none
+        return None
     made = [
         (fact.producer, fact.data.place, fact.known_ms)
         for fact in standing
@@ -78,20 +97,22 @@ def _differ_since(standing: Sequence[PersonFact]) -> int | None:
     return next((known_ms for *by, known_ms in made if by != [made[0][0], made[0][1]]), None)
 
 
-def _outcome(facts: Iterable[PersonFact], kind: Kind, *, names: set[str], since_ms: int) -> str:
+def _outcome(
+    resolutions: Iterable[tuple[int, FactId, CaseResolved]],
+    kind: Kind,
+    *,
+    names: set[str],
+    since_ms: int,
+) -> str:
     """Return the outcome of the last resolution, unless more is known than it rests on.
 
     Of the set alone: a recording that it does not name, or a word of the centre that is later,
     opens the case again, whichever arrived first.
     """
-    said = [
-        (fact.data.resolved_ms, fact.id, fact.data)
-        for fact in facts
-        if fact.verdict == COUNTS and isinstance(fact.data, CaseResolved) and fact.data.kind == kind
-    ]
+    said = [one for one in resolutions if one[2].kind == kind]
     if not said:
         return ""
-    resolved_ms, _, last = max(said, key=lambda one: one[:2])
+    resolved_ms, _, last = max(said, key=itemgetter(0, 1))
     if kind == "centre_duplicate":
         return last.outcome if resolved_ms >= since_ms else ""
     return last.outcome if names <= set(last.recordings) else ""

@@ -1,9 +1,9 @@
 """Where one person stands at the centre: a pure function of the set of facts."""
 
 from calendar import monthrange
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import MINYEAR, date
-from itertools import pairwise
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from projections.facts import COUNTS
@@ -22,17 +22,35 @@ class Standing(NamedTuple):
     since_ms: int
 
 
-def in_observed_order(facts: Iterable[PersonFact]) -> list[Observed]:
+def in_observed_order(facts: Collection[PersonFact]) -> list[Observed]:
     """Return the observations that count by their own time: one that came late takes its place.
 
     Not those of a time more than a day after they arrived: one wrong year would stand for ever.
     """
-    seen = [
-        (fact.data.observed_ms, fact.id, fact.data)
-        for fact in facts
-        if fact.verdict == COUNTS and type(fact.data) is Observed and not _is_ahead(fact, fact.data)
+    seen: list[Observed] = []
+    latest: int | None = None
+    for fact in facts:
+        data = fact.data
+        if type(data) is Observed and fact.verdict == COUNTS and not _is_ahead(fact, data):
+            if latest is not None and data.observed_ms <= latest:
+                break
+            latest = data.observed_ms
+            seen.append(data)
+    else:  # as a rule: they came in their order
+        return seen
+    return [
+        data
+        for _, _, data in sorted(
+            (
+                (fact.data.observed_ms, fact.id, fact.data)
+                for fact in facts
+                if fact.verdict == COUNTS
+                and type(fact.data) is Observed
+                and not _is_ahead(fact, fact.data)
+            ),
+            key=itemgetter(0, 1),
+        )
     ]
-    return [observed for _, _, observed in sorted(seen, key=lambda one: one[:2])]
 
 
 def has_observation_ahead(facts: Iterable[PersonFact]) -> bool:
@@ -62,12 +80,15 @@ def standing_of(observed: Sequence[Observed]) -> Standing | None:
 
 def turns_of(observed: Sequence[Observed]) -> list[tuple[Turn, str, str]]:
     """Return each turn between observations in their order, with the statuses about it."""
-    known = [one.status for one in observed if is_known(one.status)]
-    return [
-        (turn, before, after)
-        for before, after in pairwise(known)
-        if (turn := turn_between(before, after)) is not None
-    ]
+    found: list[tuple[Turn, str, str]] = []
+    before = ""
+    for one in observed:
+        after = one.status
+        if after != before and is_known(after):
+            if before and (turn := turn_between(before, after)) is not None:
+                found.append((turn, before, after))
+            before = after
+    return found
 
 
 def latest_suket(facts: Iterable[PersonFact]) -> Suket | None:

@@ -85,7 +85,7 @@ Turn = Literal["reset", "reprint", "illegal_jump"]
 
 def is_known(status: str) -> bool:
     """Tell whether the vocabulary has the word."""
-    return status in STANDS_AT or status in STOPPED_AT
+    return status in _KNOWN
 
 
 def turn_between(before: str, after: str) -> Turn | None:
@@ -117,7 +117,7 @@ def _turn(before: str, after: str) -> Turn | None:
     return "illegal_jump"
 
 
-_KNOWN: Final = (*STANDS_AT, *STOPPED_AT)
+_KNOWN: Final = frozenset((*STANDS_AT, *STOPPED_AT))
 _TURNS: Final[Mapping[tuple[str, str], Turn]] = {
     (before, after): turn
     for before in _KNOWN
