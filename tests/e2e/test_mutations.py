@@ -290,8 +290,8 @@ MUTATIONS = (
     Mutation(
         "a stale status sets the current one back",
         "projections/verification/state.py",
-        "sorted(seen, key=lambda one: one[:2])",
-        "sorted(seen, key=lambda one: one[1])",
+        "if latest is not None and data.observed_ms <= latest:",
+        "if latest is not None and data.observed_ms < 0:",
         STORY,
     ),
     Mutation(
