@@ -25,11 +25,6 @@ WHERE NOT EXISTS (SELECT FROM projection_position WHERE next_offset > 0);
 -- The rules under which the tables are folded.
 SELECT rules FROM projection_settings;
 
--- name: replace_settings
--- The tables were made anew, under other rules.
-INSERT INTO projection_settings (rules) VALUES ($1)
-ON CONFLICT (is_only) DO UPDATE SET rules = excluded.rules;
-
 -- name: make_positions
 -- Make sure that partitions have positions, in the given order.
 INSERT INTO projection_position (topic, partition, next_offset)

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from producers.office.registrar import ensure_registrar
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
 from rekam.domain.topics import SEGMENTS
 from rekam.embedded.kafka import EmbeddedKafka
-from rekam.runtime.kafka import apply_topics
 from rekam.runtime.keyring import load_readers
 from rekam.runtime.settings import Settings
 from tests.support.history import Life, captured, nik
-from tests.support.office import new_office
 from tests.support.processor import produce
-from tests.support.terminal import Terminal, fold_log
+from tests.support.terminal import Terminal, fold_log, office_on
 
 GARBAGE = b"garbage"
 PARTITION = 5
@@ -27,12 +24,9 @@ async def office(
     breakable_kafka: EmbeddedKafka, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """Give an office whose log holds garbage and a segment of a device that nobody knows."""
-    await apply_topics(breakable_kafka.bootstrap)
-    settings = new_office(tmp_path / "home", kafka=breakable_kafka.bootstrap)
-    monkeypatch.setenv("REKAM_HOME", str(settings.home))
-    monkeypatch.setenv("REKAM_KAFKA", breakable_kafka.bootstrap)
-    monkeypatch.setenv("REKAM_POSTGRES", database)
-    ensure_registrar(settings).close()
+    settings = await office_on(
+        breakable_kafka, home=tmp_path / "home", dsn=database, environment=monkeypatch
+    )
     device = Life(ProducerId("dev-x"), SigningKey.from_seed(bytes([33]) * 32))
     (reader,) = load_readers(settings)
     unknown = b'{"type":"a.b.v9","wall_ms":1,"mono_ms":1,"boot":"b","data":{}}'

@@ -6,19 +6,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from producers.office.registrar import ensure_registrar
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
 from rekam.domain.topics import SEGMENTS
 from rekam.embedded.kafka import EmbeddedKafka
-from rekam.runtime.kafka import apply_topics
 from rekam.runtime.keyring import load_readers
 from rekam.runtime.postgres import connect
 from rekam.runtime.settings import Settings
 from tests.support.history import Life, captured
-from tests.support.office import new_office
 from tests.support.processor import produce
-from tests.support.terminal import Terminal, fold_log
+from tests.support.terminal import Terminal, fold_log, office_on
 
 FOUND, MISUSE = 1, 2
 
@@ -28,12 +25,9 @@ async def office(
     breakable_kafka: EmbeddedKafka, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
     """Give an office whose log holds a segment of a device that nobody knows, folded."""
-    await apply_topics(breakable_kafka.bootstrap)
-    settings = new_office(tmp_path / "home", kafka=breakable_kafka.bootstrap)
-    monkeypatch.setenv("REKAM_HOME", str(settings.home))
-    monkeypatch.setenv("REKAM_KAFKA", breakable_kafka.bootstrap)
-    monkeypatch.setenv("REKAM_POSTGRES", database)
-    ensure_registrar(settings).close()
+    settings = await office_on(
+        breakable_kafka, home=tmp_path / "home", dsn=database, environment=monkeypatch
+    )
     device = Life(ProducerId("dev-x"), SigningKey.from_seed(bytes([33]) * 32))
     (reader,) = load_readers(settings)
     segment = device.seal(device.event(captured(1, "r")), reader=reader.public)

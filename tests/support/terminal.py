@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from producers.office.registrar import ensure_registrar
 from rekam.cli.root import run
 from rekam.domain.topics import SEGMENTS
+from rekam.embedded.kafka import EmbeddedKafka
+from rekam.runtime.kafka import apply_topics
 from rekam.runtime.postgres import open_pool
 from rekam.runtime.settings import Settings
 from stream_processors.configured import folding_settings
@@ -15,6 +19,7 @@ from stream_processors.folder import PostgresFolder
 from stream_processors.replay.source import read_log
 from tests.support.device_log import log_ends
 from tests.support.live import fold
+from tests.support.office import new_office
 
 
 async def fold_log(settings: Settings, dsn: str) -> None:
@@ -30,6 +35,19 @@ async def fold_log(settings: Settings, dsn: str) -> None:
             await fold(folder, chunk)
     finally:
         await pool.close()
+
+
+async def office_on(
+    kafka: EmbeddedKafka, *, home: Path, dsn: str, environment: pytest.MonkeyPatch
+) -> Settings:
+    """Give an office with a registrar, which commands find by the environment."""
+    await apply_topics(kafka.bootstrap)
+    settings = new_office(home, kafka=kafka.bootstrap)
+    environment.setenv("REKAM_HOME", str(home))
+    environment.setenv("REKAM_KAFKA", kafka.bootstrap)
+    environment.setenv("REKAM_POSTGRES", dsn)
+    ensure_registrar(settings).close()
+    return settings
 
 
 class Terminal:
