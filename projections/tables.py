@@ -85,15 +85,22 @@ def _person_change(
     if not before:
         return _person_placed(token, now, moves, rules)
     if recordings(before) == told:  # as a rule: the centre has shown a status
-        taken = _person_placed(token, before, moves, rules)
-    else:
-        taken = _person(token, before, rules)
-    return _minus(_person_placed(token, now, moves, rules), taken)
+        return _minus(_seen(token, now, moves, rules), _seen(token, before, moves, rules))
+    return _minus(_person_placed(token, now, moves, rules), _person(token, before, rules))
 
 
 def _person_placed(
     token: bytes, facts: Sequence[PersonFact], moves: Sequence[Move], rules: Rules
 ) -> Contributions:
+    found = _seen(token, facts, moves, rules)
+    found[coverage.TABLE] = coverage.coverage_contributions(moves)
+    return found
+
+
+def _seen(
+    token: bytes, facts: Sequence[PersonFact], moves: Sequence[Move], rules: Rules
+) -> dict[str, Mapping[Any, int]]:
+    """Return what a person adds besides the moves themselves."""
     recorded = 0
     observed: list[PersonFact] = []
     letters: list[PersonFact] = []
@@ -110,17 +117,19 @@ def _person_placed(
     found = verification.verification_contributions(observed, letters, placement, rules.zone)
     if recorded > 1 or (observed and _is_shown_as_duplicate(found)):
         found.update(duplicate.duplicate_contributions(token, facts, placement, rules))
-    found[coverage.TABLE] = coverage.coverage_contributions(moves)
-    duplicates = coverage.duplicate_contributions(
-        cast("list[Fact[Observed]]", observed), moves, rules.zone
-    )
-    if duplicates:
-        found[coverage.DUPLICATE_TABLE] = duplicates
+    if observed:
+        duplicates = coverage.duplicate_contributions(
+            observed,  # type: ignore[arg-type]  # chosen so; a cast costs what counting one does
+            moves,
+            rules.zone,
+        )
+        if duplicates:
+            found[coverage.DUPLICATE_TABLE] = duplicates
     return found
 
 
 def _is_shown_as_duplicate(cells: Contributions) -> bool:
-    return any(status == DUPLICATE_RECORD for _, status in cells.get(verification.TABLE, ()))
+    return DUPLICATE_RECORD in [status for _, status in cells.get(verification.TABLE, ())]
 
 
 def _entry(_key: bytes, facts: Sequence[EntryFact], rules: Rules) -> Contributions:
