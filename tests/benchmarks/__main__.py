@@ -36,7 +36,7 @@ from tests.benchmarks.java_fold import (
     JavaRate,
     measure_java,
 )
-from tests.benchmarks.live_fold import FoldRate, measure_fold
+from tests.benchmarks.live_fold import WORKERS, FoldRate, measure_fold
 from tests.benchmarks.machine import Machine, Timing
 from tests.benchmarks.report import Results, print_report
 from tests.benchmarks.running import ROUTES, measure_running
@@ -223,6 +223,16 @@ async def _measure_rates(
         say(f"the fold at {events_per_segment} a segment")
         fold = await measure_fold(machine, _workload(events), events_per_segment=events_per_segment)
         folds.append(fold)
+        if JAVA_MODES.get(events_per_segment) and WORKERS > 1:
+            say(f"the fold at {events_per_segment} a segment, {WORKERS} workers")
+            folds.append(
+                await measure_fold(
+                    machine,
+                    _workload(events),
+                    events_per_segment=events_per_segment,
+                    workers=WORKERS,
+                )
+            )
         for mode in JAVA_MODES.get(events_per_segment, ()):
             say(f"the same in Java {mode}")
             java.append(

@@ -1,7 +1,10 @@
-"""How fast one real worker folds: Kafka, Faust, PostgreSQL, every signature and body included."""
+"""How fast real workers fold: Kafka, Faust, PostgreSQL, every signature and body included."""
 
 import asyncio
+import os
 import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from projections.store import QUERIES
 from rekam.domain.log import Chunk, LogRecord
-from rekam.domain.topics import Topic
+from rekam.domain.topics import SEGMENTS, Topic
 from rekam.runtime.kafka import producer_options
 from rekam.runtime.postgres import open_pool
 from stream_processors.folder import PostgresFolder
@@ -24,6 +27,8 @@ from tests.benchmarks.machine import (
 from tests.benchmarks.workload import Ends, Workload, enrolment
 from tests.support.history import REGISTRAR_KEY, RULES, new_opener
 
+WORKERS: Final = min(os.cpu_count() or 1, SEGMENTS.partitions)
+"""A worker folds on one core: whoever has more starts one for each, and they share the work."""
 POLL_SECONDS: Final = 0.05
 ENROLMENTS: Final = 1
 """Records that are folded before the clock starts; they lie in partition 0."""
@@ -34,6 +39,7 @@ class FoldRate:
     """What one run came to."""
 
     events_per_segment: int
+    workers: int
     segments: int
     timing: Timing
     figures: Figures = field(repr=False)
@@ -41,12 +47,12 @@ class FoldRate:
 
 
 async def measure_fold(
-    machine: Machine, workload: Workload, *, events_per_segment: int
+    machine: Machine, workload: Workload, *, events_per_segment: int, workers: int = 1
 ) -> FoldRate:
-    """Fold a full topic with a worker that starts with it; joining the group is not counted.
+    """Fold a full topic with workers that start with it; joining the group is not counted.
 
-    The clock runs from the first records that reach the worker, nothing of them opened yet, to
-    the position that is the end of the log; the figures that come out are checked.
+    The clock runs from the first records that reach a worker, nothing of them opened yet, to
+    the positions that are the end of the log; the figures that come out are checked.
     """
     segments = workload.segments(events_per_segment)
     ends = Ends.of(segments, skipped=ENROLMENTS)
@@ -55,23 +61,40 @@ async def measure_fold(
         try:
             await _enrol(machine, topic, pool)
             await machine.append(topic, segments)
-            async with machine.process(
-                "processor",
-                dsn,
-                machine.broker.bootstrap,
-                topic.name,
-                str(machine.folder / "faust"),
-            ) as worker:
-                timing = await _watch(pool, topic, ends, workload.events, worker)
+            async with AsyncExitStack() as stack:
+                timing = await _watch(
+                    pool,
+                    topic,
+                    ends,
+                    workload.events,
+                    [
+                        await stack.enter_async_context(_worker(machine, dsn, topic, number))
+                        for number in range(workers)
+                    ],
+                )
             await _check(pool, workload)
             found = await figures(pool, "sum_fold")
         finally:
             await pool.close()
     return FoldRate(
         events_per_segment=events_per_segment,
+        workers=workers,
         segments=len(segments),
         timing=timing,
         figures=found,
+    )
+
+
+def _worker(
+    machine: Machine, dsn: str, topic: Topic, number: int
+) -> AbstractAsyncContextManager[Measured]:
+    return machine.process(
+        "processor",
+        dsn,
+        machine.broker.bootstrap,
+        topic.name,
+        str(machine.folder / f"faust-{number}"),
+        log_name=f"processor-{number}",
     )
 
 
@@ -85,15 +108,18 @@ async def _enrol(machine: Machine, topic: Topic, pool: Any) -> None:
     await folder.fold(chunk, folder.prepare(chunk))
 
 
-async def _watch(pool: Any, topic: Topic, ends: Ends, events: int, worker: Measured) -> Timing:
-    started = float(await worker.first_line())
+async def _watch(
+    pool: Any, topic: Topic, ends: Ends, events: int, workers: Sequence[Measured]
+) -> Timing:
+    started = min([float(await worker.first_line()) for worker in workers])
     while (now := time.monotonic()) < started + PROCESS_SECONDS_MAX:
         positions = dict(await pool.fetch(QUERIES["list_positions"], topic.name))
         if ends.folded(positions) == events:
             return Timing(events, now - started)
-        worker.require_running()
+        for worker in workers:
+            worker.require_running()
         await asyncio.sleep(POLL_SECONDS)
-    raise worker.failed(f"has not folded {events} events in {PROCESS_SECONDS_MAX:.0f} s")
+    raise workers[0].failed(f"has not folded {events} events in {PROCESS_SECONDS_MAX:.0f} s")
 
 
 async def _check(pool: Any, workload: Workload) -> None:

@@ -58,6 +58,16 @@ class Timing(msgspec.Struct, frozen=True):
         return self.events / self.seconds
 
 
+class _PatientBroker(EmbeddedKafka):
+    """Waits for all workers of a new group, so that no rebalance falls into what is measured."""
+
+    def properties(self, *, broker: int, controller: int) -> dict[str, str]:
+        """Return the configuration."""
+        return super().properties(broker=broker, controller=controller) | {
+            "group.initial.rebalance.delay.ms": "2000"
+        }
+
+
 @dataclass(frozen=True)
 class Machine:
     """The started servers, and a folder on the disk that is measured."""
@@ -71,7 +81,7 @@ class Machine:
     async def started(cls, folder: Path) -> AsyncIterator["Machine"]:
         """Give it; everything is stopped afterwards."""
         async with AsyncExitStack() as stack:
-            broker = await stack.enter_async_context(new_broker(folder / "kafka"))
+            broker = await stack.enter_async_context(new_broker(folder / "kafka", _PatientBroker))
             # The settings of production: the tests' server runs without fsync.
             server = await stack.enter_async_context(EmbeddedPostgres(state_dir=folder / "pg"))
             await server.create_database(TEMPLATE)
@@ -127,10 +137,12 @@ class Machine:
         return sum(file.stat().st_size for file in data.glob(f"{topic.name}-*/*.log"))
 
     @asynccontextmanager
-    async def process(self, module: str, *arguments: str) -> AsyncIterator["Measured"]:
+    async def process(
+        self, module: str, *arguments: str, log_name: str = ""
+    ) -> AsyncIterator["Measured"]:
         """Give a running `python -m tests.benchmarks.<module>`; stopped at the end."""
         command = (sys.executable, "-m", f"tests.benchmarks.{module}", *arguments)
-        async with self.command(module, *command) as measured:
+        async with self.command(log_name or module, *command) as measured:
             yield measured
 
     @asynccontextmanager

@@ -13,10 +13,10 @@ from rekam.runtime.kafka import apply_topics, client_options
 from rekam.runtime.settings import Settings
 
 
-def new_broker(state_dir: Path) -> EmbeddedKafka:
+def new_broker(state_dir: Path, kind: type[EmbeddedKafka] = EmbeddedKafka) -> EmbeddedKafka:
     """Return a broker that is not started; jars come from the cache that all runs share."""
     cache_dir = Settings.load(os.environ).home / "cache"
-    return EmbeddedKafka(state_dir=state_dir, cache_dir=cache_dir, report=print)
+    return kind(state_dir=state_dir, cache_dir=cache_dir, report=print)
 
 
 @dataclass
