@@ -31,6 +31,7 @@ from rekam.cli.root import EXIT_INTERRUPTED
 from rekam.cli.standing import Observer, Standing
 from rekam.cli.supervision import Child, keep_serving, output_of, rekam_command, rotate
 from rekam.domain.errors import Misconfigured, ProblemFound, Unavailable
+from rekam.domain.topics import SEGMENTS
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.embedded.postgres import EmbeddedPostgres
 from rekam.embedded.process import FolderLock, write_atomically
@@ -61,8 +62,15 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
     is_flag=True,
     help="With --demo: end when all of it is projected; print the figures as one JSON line.",
 )
+@click.option(
+    "--processors",
+    type=click.IntRange(1, SEGMENTS.partitions),
+    default=1,
+    show_default=True,
+    help="How many fold, each on a core of its own. They share the work.",
+)
 @click.pass_context
-def up(context: click.Context, *, demo: bool, until_drained: bool) -> None:
+def up(context: click.Context, *, demo: bool, until_drained: bool, processors: int) -> None:
     """Run everything on this machine until Ctrl-C.
 
     Kafka and PostgreSQL (unless REKAM_KAFKA and REKAM_POSTGRES name existing ones), the processor,
@@ -77,7 +85,13 @@ def up(context: click.Context, *, demo: bool, until_drained: bool) -> None:
     lock = _own(settings.home)
     try:
         with _logging_to(settings.home / "log" / "up.log"), display_for_this_process() as display:
-            machine = Machine(invocation, display, demo=demo, until_drained=until_drained)
+            machine = Machine(
+                invocation,
+                display,
+                demo=demo,
+                until_drained=until_drained,
+                processors=processors,
+            )
             interrupted = asyncio.run(machine.run())
     finally:
         lock.release()
@@ -93,6 +107,7 @@ class Machine:
     display: Display
     demo: bool = field(kw_only=True)
     until_drained: bool = field(kw_only=True)
+    processors: int = field(kw_only=True)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first SIGINT or SIGTERM."""
     _kafka: EmbeddedKafka | None = None
@@ -225,8 +240,9 @@ class Machine:
                 report=self.display.say,
             )
 
+        more = (f"processor-{number}" for number in range(2, self.processors + 1))
         children = [
-            child("processor", "processor", "run"),
+            *(child(name, "processor", "run") for name in ("processor", *more)),
             child("api", "api", "run"),
             child("gateway", "gateway", "run"),
         ]

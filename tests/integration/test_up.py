@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rekam.domain.topics import RECEIPTS
+from rekam.domain.topics import RECEIPTS, SEGMENTS
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.endpoints import endpoints_path, running_endpoints
 from rekam.runtime.keyring import load_readers, load_receipt_public, load_registrar_key
@@ -204,6 +204,31 @@ async def test_existing_servers_are_used_and_none_is_started(
         assert await up.end(signal.SIGTERM) == 0
     assert not (home / "kafka").exists()
     assert not (home / "postgres").exists()
+
+
+async def test_several_processors_share_the_partitions(
+    tmp_path: Path, breakable_kafka: EmbeddedKafka, empty_database: str
+) -> None:
+    existing = {"REKAM_KAFKA": breakable_kafka.bootstrap, "REKAM_POSTGRES": empty_database}
+    home = tmp_path / "up"
+    async with RunningUp(home, "--processors", "2", settings=existing) as up:
+        await up.until_it_prints("is running")
+        logs = [home / "log" / f"{name}.log" for name in ("processor", "processor-2")]
+
+        async def shared() -> bool:
+            first, second = (_taken_last(path) for path in logs)
+            both = len(first | second) == SEGMENTS.partitions
+            return both and bool(first) and bool(second) and first.isdisjoint(second)
+
+        await until(shared)
+        assert await up.end(signal.SIGTERM) == 0
+
+
+def _taken_last(path: Path) -> set[str]:
+    """Return the partitions that a processor has begun to fold after the latest rebalance."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = [json.loads(line) for line in lines if '"positions_taken"' in line]
+    return set(found[-1]["partitions"]) if found else set()
 
 
 async def test_until_drained_without_demo_is_misuse(tmp_path: Path) -> None:
