@@ -18,6 +18,12 @@ from rekam.domain.topics import SEGMENTS
 from rekam.runtime.queries import load_queries
 
 QUERIES: Final = load_queries("projections", "store_queries.sql")
+_DROPS: Final = {
+    table: f"DELETE FROM {table} WHERE ctid = ANY ($1::text[]::tid[])"  # noqa: S608 - our own names
+    for table in CELL_TABLES
+}
+"""A cell that has come to nothing is no row. By its place, which nobody else can change: a look-up
+by key is planned while the table is small, and would read all of it for ever."""
 
 
 class PostgresStore:
@@ -134,9 +140,9 @@ class PostgresStore:
         await self._write("write_excluded", changes.excluded.values())
         for kind in FOLDED_KINDS:
             if entities := changes.entities.get(kind):
-                columns = _columns(sorted(entities.items()))
+                columns: list[list[Any]] = [list(entities), list(entities.values())]
                 if kind == PERSON:  # None: the NIK stays as it is
-                    columns.append(list(map(changes.niks.get, sorted(entities))))
+                    columns.append(list(map(changes.niks.get, entities)))
                 await self._connection.execute(
                     QUERIES[f"write_{ENTITY_KINDS[kind].table}"], *columns
                 )
@@ -151,9 +157,7 @@ class PostgresStore:
                 QUERIES[f"add_{table}"], *columns, [count for _, count in added]
             )
             if nothing:
-                await self._connection.execute(
-                    QUERIES[f"drop_{table}"], *_columns(sorted(tuple(row) for row in nothing))
-                )
+                await self._connection.execute(_DROPS[table], [row["ctid"] for row in nothing])
 
     async def _write(self, query: str, rows: Iterable[Sequence[object]]) -> None:
         ordered = sorted(rows, key=_leading)

@@ -289,26 +289,18 @@ UPDATE reference AS stored SET facts = given.facts
 FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
 
 -- name: add_access_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO access_cell AS stored (caller, call, accessed_on, known_on, accesses)
     SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::bigint[])
     ON CONFLICT (caller, call, accessed_on, known_on) DO UPDATE
     SET accesses = stored.accesses + excluded.accesses
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.accesses
 )
-SELECT caller, call, accessed_on, known_on FROM added WHERE accesses = 0;
-
--- name: drop_access_cell
--- A cell that has come to nothing is no row.
-DELETE FROM access_cell AS stored
-USING unnest($1::text[], $2::text[], $3::date[], $4::date[])
-    AS given (caller, call, accessed_on, known_on)
-WHERE (stored.caller, stored.call, stored.accessed_on, stored.known_on)
-    = (given.caller, given.call, given.accessed_on, given.known_on) AND stored.accesses = 0;
+SELECT ctid::text FROM added WHERE accesses = 0;
 
 -- name: add_coverage_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO coverage_cell AS stored
         (desa, occurred_on, known_on, cause, producer, mode, people)
@@ -316,162 +308,96 @@ WITH added AS (
         $7::bigint[])
     ON CONFLICT (desa, occurred_on, known_on, cause, producer, mode) DO UPDATE
     SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, occurred_on, known_on, cause, producer, mode FROM added WHERE people = 0;
-
--- name: drop_coverage_cell
--- A cell that has come to nothing is no row.
-DELETE FROM coverage_cell AS stored
-USING unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::text[])
-    AS given (desa, occurred_on, known_on, cause, producer, mode)
-WHERE (stored.desa, stored.occurred_on, stored.known_on, stored.cause, stored.producer, stored.mode)
-    = (given.desa, given.occurred_on, given.known_on, given.cause, given.producer, given.mode)
-    AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_coverage_duplicate
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO coverage_duplicate AS stored (desa, occurred_on, known_on, people)
     SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
     ON CONFLICT (desa, occurred_on, known_on) DO UPDATE SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, occurred_on, known_on FROM added WHERE people = 0;
-
--- name: drop_coverage_duplicate
--- A cell that has come to nothing is no row.
-DELETE FROM coverage_duplicate AS stored
-USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_on, known_on)
-WHERE (stored.desa, stored.occurred_on, stored.known_on)
-    = (given.desa, given.occurred_on, given.known_on) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_coverage_month
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO coverage_month AS stored (desa, occurred_month, known_month, people)
     SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
     ON CONFLICT (desa, occurred_month, known_month) DO UPDATE
     SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, occurred_month, known_month FROM added WHERE people = 0;
-
--- name: drop_coverage_month
--- A cell that has come to nothing is no row.
-DELETE FROM coverage_month AS stored
-USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_month, known_month)
-WHERE (stored.desa, stored.occurred_month, stored.known_month)
-    = (given.desa, given.occurred_month, given.known_month) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_coverage_year
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO coverage_year AS stored (desa, occurred_year, known_year, people)
     SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
     ON CONFLICT (desa, occurred_year, known_year) DO UPDATE
     SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, occurred_year, known_year FROM added WHERE people = 0;
-
--- name: drop_coverage_year
--- A cell that has come to nothing is no row.
-DELETE FROM coverage_year AS stored
-USING unnest($1::text[], $2::date[], $3::date[]) AS given (desa, occurred_year, known_year)
-WHERE (stored.desa, stored.occurred_year, stored.known_year)
-    = (given.desa, given.occurred_year, given.known_year) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_discarded_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO discarded_cell AS stored (partition, log_offset, first, last, decisions)
     SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
     ON CONFLICT (partition, log_offset, first, last) DO UPDATE
     SET decisions = stored.decisions + excluded.decisions
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.decisions
 )
-SELECT partition, log_offset, first, last FROM added WHERE decisions = 0;
-
--- name: drop_discarded_cell
--- A cell that has come to nothing is no row.
-DELETE FROM discarded_cell AS stored
-USING unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[])
-    AS given (partition, log_offset, first, last)
-WHERE (stored.partition, stored.log_offset, stored.first, stored.last)
-    = (given.partition, given.log_offset, given.first, given.last) AND stored.decisions = 0;
+SELECT ctid::text FROM added WHERE decisions = 0;
 
 -- name: add_verification_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO verification_cell AS stored (desa, status, people)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
     ON CONFLICT (desa, status) DO UPDATE SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, status FROM added WHERE people = 0;
-
--- name: drop_verification_cell
--- A cell that has come to nothing is no row.
-DELETE FROM verification_cell AS stored
-USING unnest($1::text[], $2::text[]) AS given (desa, status)
-WHERE (stored.desa, stored.status) = (given.desa, given.status) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_verification_age
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO verification_age AS stored (desa, status, since_on, people)
     SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[])
     ON CONFLICT (desa, status, since_on) DO UPDATE SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, status, since_on FROM added WHERE people = 0;
-
--- name: drop_verification_age
--- A cell that has come to nothing is no row.
-DELETE FROM verification_age AS stored
-USING unnest($1::text[], $2::text[], $3::date[]) AS given (desa, status, since_on)
-WHERE (stored.desa, stored.status, stored.since_on)
-    = (given.desa, given.status, given.since_on) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_verification_suket
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO verification_suket AS stored (desa, issued_on, people)
     SELECT * FROM unnest($1::text[], $2::date[], $3::bigint[])
     ON CONFLICT (desa, issued_on) DO UPDATE SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, issued_on FROM added WHERE people = 0;
-
--- name: drop_verification_suket
--- A cell that has come to nothing is no row.
-DELETE FROM verification_suket AS stored
-USING unnest($1::text[], $2::date[]) AS given (desa, issued_on)
-WHERE (stored.desa, stored.issued_on)
-    = (given.desa, given.issued_on) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_verification_turn
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO verification_turn AS stored (desa, turn, before_status, after_status, people)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
     ON CONFLICT (desa, turn, before_status, after_status) DO UPDATE
     SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT desa, turn, before_status, after_status FROM added WHERE people = 0;
-
--- name: drop_verification_turn
--- A cell that has come to nothing is no row.
-DELETE FROM verification_turn AS stored
-USING unnest($1::text[], $2::text[], $3::text[], $4::text[])
-    AS given (desa, turn, before_status, after_status)
-WHERE (stored.desa, stored.turn, stored.before_status, stored.after_status)
-    = (given.desa, given.turn, given.before_status, given.after_status) AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_duplicate_case
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO duplicate_case AS stored
         (case_id, kind, state, outcome, desa, since_on, token, people)
@@ -479,43 +405,23 @@ WITH added AS (
         $6::date[], $7::bytea[], $8::bigint[])
     ON CONFLICT (case_id, kind, state, outcome, desa, since_on, token) DO UPDATE
     SET people = stored.people + excluded.people
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.people
 )
-SELECT case_id, kind, state, outcome, desa, since_on, token FROM added WHERE people = 0;
-
--- name: drop_duplicate_case
--- A cell that has come to nothing is no row.
-DELETE FROM duplicate_case AS stored
-USING unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-        $6::date[], $7::bytea[])
-    AS given (case_id, kind, state, outcome, desa, since_on, token)
-WHERE (stored.case_id, stored.kind, stored.state, stored.outcome, stored.desa, stored.since_on,
-        stored.token)
-    = (given.case_id, given.kind, given.state, given.outcome, given.desa, given.since_on,
-        given.token)
-    AND stored.people = 0;
+SELECT ctid::text FROM added WHERE people = 0;
 
 -- name: add_duplicate_device
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO duplicate_device AS stored (producer, case_id, recordings)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
     ON CONFLICT (producer, case_id) DO UPDATE
     SET recordings = stored.recordings + excluded.recordings
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.recordings
 )
-SELECT producer, case_id FROM added WHERE recordings = 0;
-
--- name: drop_duplicate_device
--- A cell that has come to nothing is no row.
-DELETE FROM duplicate_device AS stored
-USING unnest($1::text[], $2::text[])
-    AS given (producer, case_id)
-WHERE (stored.producer, stored.case_id)
-    = (given.producer, given.case_id) AND stored.recordings = 0;
+SELECT ctid::text FROM added WHERE recordings = 0;
 
 -- name: add_cohort_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO cohort_cell AS stored
         (cohort, version, bucket, code, is_disputed, stated_on, known_on, entries)
@@ -523,23 +429,12 @@ WITH added AS (
         $7::date[], $8::bigint[])
     ON CONFLICT (cohort, version, bucket, code, is_disputed, stated_on, known_on) DO UPDATE
     SET entries = stored.entries + excluded.entries
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.entries
 )
-SELECT cohort, version, bucket, code, is_disputed, stated_on, known_on FROM added
-WHERE entries = 0;
-
--- name: drop_cohort_cell
--- A cell that has come to nothing is no row.
-DELETE FROM cohort_cell AS stored
-USING unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::date[], $7::date[])
-    AS given (cohort, version, bucket, code, is_disputed, stated_on, known_on)
-WHERE (stored.cohort, stored.version, stored.bucket, stored.code, stored.is_disputed,
-    stored.stated_on, stored.known_on)
-    = (given.cohort, given.version, given.bucket, given.code, given.is_disputed,
-    given.stated_on, given.known_on) AND stored.entries = 0;
+SELECT ctid::text FROM added WHERE entries = 0;
 
 -- name: add_cohort_claim
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO cohort_claim AS stored
         (cohort, version, source, bucket, stated_on, known_on, entries)
@@ -547,62 +442,34 @@ WITH added AS (
         $7::bigint[])
     ON CONFLICT (cohort, version, source, bucket, stated_on, known_on) DO UPDATE
     SET entries = stored.entries + excluded.entries
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.entries
 )
-SELECT cohort, version, source, bucket, stated_on, known_on FROM added WHERE entries = 0;
-
--- name: drop_cohort_claim
--- A cell that has come to nothing is no row.
-DELETE FROM cohort_claim AS stored
-USING unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::date[], $6::date[])
-    AS given (cohort, version, source, bucket, stated_on, known_on)
-WHERE (stored.cohort, stored.version, stored.source, stored.bucket, stored.stated_on,
-    stored.known_on)
-    = (given.cohort, given.version, given.source, given.bucket, given.stated_on, given.known_on)
-    AND stored.entries = 0;
+SELECT ctid::text FROM added WHERE entries = 0;
 
 -- name: add_denominator_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO denominator_cell AS stored (version, basis, valid_from, known_on, desa, wajib)
     SELECT * FROM unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::text[], $6::bigint[])
     ON CONFLICT (version, basis, valid_from, known_on, desa) DO UPDATE
     SET wajib = stored.wajib + excluded.wajib
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.wajib
 )
-SELECT version, basis, valid_from, known_on, desa FROM added WHERE wajib = 0;
-
--- name: drop_denominator_cell
--- A cell that has come to nothing is no row.
-DELETE FROM denominator_cell AS stored
-USING unnest($1::text[], $2::text[], $3::date[], $4::date[], $5::text[])
-    AS given (version, basis, valid_from, known_on, desa)
-WHERE (stored.version, stored.basis, stored.valid_from, stored.known_on, stored.desa)
-    = (given.version, given.basis, given.valid_from, given.known_on, given.desa)
-    AND stored.wajib = 0;
+SELECT ctid::text FROM added WHERE wajib = 0;
 
 -- name: add_region_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO region_cell AS stored (version, valid_from, known_on, code, name, is_listed)
     SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::bigint[])
     ON CONFLICT (version, valid_from, known_on, code, name) DO UPDATE
     SET is_listed = stored.is_listed + excluded.is_listed
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.is_listed
 )
-SELECT version, valid_from, known_on, code, name FROM added WHERE is_listed = 0;
-
--- name: drop_region_cell
--- A cell that has come to nothing is no row.
-DELETE FROM region_cell AS stored
-USING unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[])
-    AS given (version, valid_from, known_on, code, name)
-WHERE (stored.version, stored.valid_from, stored.known_on, stored.code, stored.name)
-    = (given.version, given.valid_from, given.known_on, given.code, given.name)
-    AND stored.is_listed = 0;
+SELECT ctid::text FROM added WHERE is_listed = 0;
 
 -- name: add_publication_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO publication_cell AS stored
         (kind, regency, valid_from, version, basis, known_on, entries)
@@ -610,36 +477,17 @@ WITH added AS (
         $7::bigint[])
     ON CONFLICT (kind, regency, valid_from, version, basis, known_on) DO UPDATE
     SET entries = stored.entries + excluded.entries
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.entries
 )
-SELECT kind, regency, valid_from, version, basis, known_on FROM added WHERE entries = 0;
-
--- name: drop_publication_cell
--- A cell that has come to nothing is no row.
-DELETE FROM publication_cell AS stored
-USING unnest($1::text[], $2::text[], $3::date[], $4::text[], $5::text[], $6::date[])
-    AS given (kind, regency, valid_from, version, basis, known_on)
-WHERE (stored.kind, stored.regency, stored.valid_from, stored.version, stored.basis,
-        stored.known_on)
-    = (given.kind, given.regency, given.valid_from, given.version, given.basis, given.known_on)
-    AND stored.entries = 0;
+SELECT ctid::text FROM added WHERE entries = 0;
 
 -- name: add_recode_cell
--- Add differences in the given order. Returns the cells that have come to nothing.
+-- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO recode_cell AS stored (version, valid_from, known_on, old_code, new_code, is_mapped)
     SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::bigint[])
     ON CONFLICT (version, valid_from, known_on, old_code, new_code) DO UPDATE
     SET is_mapped = stored.is_mapped + excluded.is_mapped
-    RETURNING stored.*
+    RETURNING stored.ctid, stored.is_mapped
 )
-SELECT version, valid_from, known_on, old_code, new_code FROM added WHERE is_mapped = 0;
-
--- name: drop_recode_cell
--- A cell that has come to nothing is no row.
-DELETE FROM recode_cell AS stored
-USING unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[])
-    AS given (version, valid_from, known_on, old_code, new_code)
-WHERE (stored.version, stored.valid_from, stored.known_on, stored.old_code, stored.new_code)
-    = (given.version, given.valid_from, given.known_on, given.old_code, given.new_code)
-    AND stored.is_mapped = 0;
+SELECT ctid::text FROM added WHERE is_mapped = 0;

@@ -5,9 +5,10 @@ working day each recorder boots, anchors its clock and records some people, of w
 statuses for two weeks. Its log is folded day after day as the processor folds it, without Kafka;
 making and sealing the events is not counted. All else is: opening, judging, PostgreSQL, the commit.
 
-The seconds of a run on a shared machine say little, so each mark also tells processor time (of this
-process and of the database's) and bytes of write-ahead log an event. At every mark the same number
-of events is measured, with the same mix: *flat* means that these do not grow.
+The seconds of a run on a shared machine say little, and even an event's processor time (of this
+process and of the database's) depends on what else the machine does. So at every mark a second
+database, as large as the first mark says, is folded into in turn with the grown one: *flat* means
+that an event costs in both the same.
 """
 
 import gc
@@ -17,9 +18,11 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import click
@@ -62,8 +65,8 @@ DESA_PER_RECORDER: Final = 8
 EVENTS_PER_SEGMENT: Final = 64
 DAYS_PER_TURN: Final = 4
 """How many days are sealed and then folded: about 1,700 events a partition and chunk."""
-WINDOW_EVENTS: Final = 50_000
-"""How many events before each mark are measured, at least."""
+WINDOW_EVENTS: Final = 100_000
+"""How many events about each mark are measured, at least: fifteen turns."""
 MARKS: Final = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 FLAT_WITHIN: Final = 0.10
 
@@ -205,12 +208,23 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What an event cost when there were so many."""
+    """What an event cost when there were so many, and beside it in a young database."""
 
     events: int
     days: int
     cost: Cost
+    young: Cost
+    ratios: Sequence[float]
+    """Of each turn to the young database's turn after it."""
     database_bytes: int
+
+    @property
+    def grown(self) -> float:
+        """Return by which part an event costs more than in the young database, by the median turn.
+
+        What the machine does besides lasts longer than a turn, or disturbs few of them.
+        """
+        return median(self.ratios) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,54 +262,95 @@ def _processor_seconds(postmaster: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+@dataclass(slots=True)
+class Line:
+    """One database that is folded into day after day."""
+
+    pool: Any
+    meter: Meter
+    folder: PostgresFolder
+    province: Province = field(default_factory=Province)
+    folded: int = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, server: EmbeddedPostgres, name: str) -> AsyncIterator["Line"]:
+        """Give it with all producers enrolled.
+
+        It stays when it is done with: to drop one is a checkpoint, after which every page that is
+        changed is written whole once, and that would be measured.
+        """
+        await server.create_database(name)
+        await migrate(server.dsn(name), "projections.migrations")
+        pool = await open_pool(server.dsn(name), connections_max=1)
+        try:
+            assert server.pid is not None, "it has been started"
+            folder = PostgresFolder(pool, TOPIC, RULES, REGISTRAR_KEY.public, new_opener())
+            line = cls(pool, Meter(pool, server.pid), folder)
+            await line._fold([line.province.enrolment()])
+            yield line
+            await _check(pool, line.folded)
+        finally:
+            await pool.close()
+
+    async def turn(self) -> Cost:
+        """Fold some days; return what that took."""
+        chunks, events = self.province.turn()
+        gc.collect()  # of what was made, not of what is measured
+        before = await self.meter.read(0)
+        await self._fold(chunks)
+        after = await self.meter.read(events)
+        self.folded += events
+        return Cost(
+            events=events,
+            seconds=after.seconds - before.seconds,
+            client_seconds=after.client_seconds - before.client_seconds,
+            database_seconds=after.database_seconds - before.database_seconds,
+            wal_bytes=after.wal_bytes - before.wal_bytes,
+        )
+
+    async def fold_until(self, events: int) -> None:
+        """Fold until there are so many."""
+        while self.folded < events:
+            await self.turn()
+
+    async def _fold(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            await self.folder.fold(chunk, self.folder.prepare(chunk))
+
+
 async def measure_growth(folder: Path, *, events_max: int, window: int) -> list[Mark]:
     """Fold until there are so many events; return a mark at each of MARKS, and at the end."""
     marks = sorted({mark for mark in MARKS if mark < events_max} | {events_max})
     found: list[Mark] = []
-    async with EmbeddedPostgres(state_dir=folder / "pg") as server:
-        await server.create_database("growth")
-        await migrate(server.dsn("growth"), "projections.migrations")
-        pool = await open_pool(server.dsn("growth"), connections_max=1)
-        try:
-            assert server.pid is not None, "it has been started"
-            province, meter = Province(), Meter(pool, server.pid)
-            folder_of_events = PostgresFolder(
-                pool, TOPIC, RULES, REGISTRAR_KEY.public, new_opener()
+    async with (
+        EmbeddedPostgres(state_dir=folder / "pg") as server,
+        Line.opened(server, "grown") as line,
+    ):
+        for mark in marks:
+            await line.fold_until(mark - window // 2)
+            measured, beside = Cost(), Cost()
+            ratios: list[float] = []
+            async with Line.opened(server, f"young_{mark}") as young:
+                await young.fold_until(marks[0] - window // 2)
+                while line.folded < mark + window // 2 or not ratios:
+                    one, other = await line.turn(), await young.turn()
+                    measured, beside = measured + one, beside + other
+                    ratios.append(one.processor_us / other.processor_us)
+            found.append(
+                Mark(
+                    events=line.folded,
+                    days=line.province.day,
+                    cost=measured,
+                    young=beside,
+                    ratios=ratios,
+                    database_bytes=await line.pool.fetchval(
+                        "SELECT pg_database_size(current_database())"
+                    ),
+                )
             )
-            await _fold(folder_of_events, [province.enrolment()])
-            folded, measured = 0, Cost()
-            while marks:
-                chunks, events = province.turn()
-                gc.collect()  # of what was made, not of what is measured
-                before = await meter.read(0)
-                await _fold(folder_of_events, chunks)
-                after = await meter.read(events)
-                folded += events
-                if folded > marks[0] - window:
-                    measured += Cost(
-                        events=events,
-                        seconds=after.seconds - before.seconds,
-                        client_seconds=after.client_seconds - before.client_seconds,
-                        database_seconds=after.database_seconds - before.database_seconds,
-                        wal_bytes=after.wal_bytes - before.wal_bytes,
-                    )
-                if folded >= marks[0]:
-                    marks.pop(0)
-                    size = await pool.fetchval("SELECT pg_database_size(current_database())")
-                    found.append(
-                        Mark(events=folded, days=province.day, cost=measured, database_bytes=size)
-                    )
-                    measured = Cost()
-                    _say(found[-1])
-            await _check(pool, folded)
-        finally:
-            await pool.close()
+            _say(found[-1])
     return found
-
-
-async def _fold(folder: PostgresFolder, chunks: Sequence[Chunk]) -> None:
-    for chunk in chunks:
-        await folder.fold(chunk, folder.prepare(chunk))
 
 
 async def _check(pool: Any, folded: int) -> None:
@@ -312,17 +367,17 @@ async def _check(pool: Any, folded: int) -> None:
 
 def growth_of(marks: Sequence[Mark]) -> float:
     """Return by which part an event costs more at the last mark than at the first."""
-    return marks[-1].cost.processor_us / marks[0].cost.processor_us - 1
+    return marks[-1].grown
 
 
 def table_of(marks: Sequence[Mark]) -> Table:
     """Return a table of the marks."""
     table = Table(title="What an event costs as the tables grow", title_justify="left")
-    for column in ("events", "days", "events/s", "µs an event", "this process", "PostgreSQL",
-                   "WAL bytes", "database, MB"):  # fmt: skip
+    for column in ("events", "days", "events/s", "µs", "of it here", "in PostgreSQL", "young: µs",
+                   "of it here", "in PostgreSQL", "grown", "WAL bytes", "MB"):  # fmt: skip
         table.add_column(column, justify="right", no_wrap=True)
     for mark in marks:
-        cost = mark.cost
+        cost, young = mark.cost, mark.young
         table.add_row(
             f"{mark.events:,}",
             f"{mark.days:,}",
@@ -330,6 +385,10 @@ def table_of(marks: Sequence[Mark]) -> Table:
             f"{cost.processor_us:.1f}",
             f"{cost.client_seconds * 1e6 / cost.events:.1f}",
             f"{cost.database_seconds * 1e6 / cost.events:.1f}",
+            f"{young.processor_us:.1f}",
+            f"{young.client_seconds * 1e6 / young.events:.1f}",
+            f"{young.database_seconds * 1e6 / young.events:.1f}",
+            f"{mark.grown:+.1%}",
             f"{cost.wal_bytes / cost.events:,.0f}",
             f"{mark.database_bytes / 1e6:,.0f}",
         )
@@ -338,18 +397,20 @@ def table_of(marks: Sequence[Mark]) -> Table:
 
 def _say(mark: Mark) -> None:
     click.echo(
-        f"measured: {mark.events:,} events, {mark.cost.processor_us:.1f} µs an event", err=True
+        f"measured: {mark.events:,} events, {mark.cost.processor_us:.1f} µs an event, "
+        f"{mark.grown:+.1%}",
+        err=True,
     )
 
 
 @click.command()
 @click.option("--events", default=1_000_000, show_default=True, help="How many to fold.")
-@click.option("--window", default=WINDOW_EVENTS, show_default=True, help="Measured at each mark.")
+@click.option("--window", default=WINDOW_EVENTS, show_default=True, help="Measured about a mark.")
 def main(*, events: int, window: int) -> None:
     """Measure what an event costs as the tables grow."""
     with tempfile.TemporaryDirectory(prefix="rekam-growth-") as name:
         marks = uvloop.run(measure_growth(Path(name), events_max=events, window=window))
-    console = Console(width=120)
+    console = Console(width=130)
     console.print(table_of(marks))
     grown = growth_of(marks)
     verdict = "reached" if grown <= FLAT_WITHIN else "MISSED"

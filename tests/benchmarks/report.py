@@ -199,6 +199,8 @@ class Results:
                         "days": mark.days,
                         "events_per_second": mark.cost.events / mark.cost.seconds,
                         "processor_us_per_event": mark.cost.processor_us,
+                        "young_processor_us_per_event": mark.young.processor_us,
+                        "grown": mark.grown,
                         "wal_bytes_per_event": mark.cost.wal_bytes / mark.cost.events,
                         "database_bytes": mark.database_bytes,
                     }
