@@ -11,8 +11,9 @@ again later, the others have gone.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Final, Literal, Self
@@ -20,15 +21,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from producers.device.http_client import Answer, AnswerTooLarge, HttpClient, NoAnswer
 from producers.device.route import Delivery, SegmentVerdict, allowed_seconds
 from rekam.domain import segment as segments_v1
 from rekam.domain.errors import Held, Misconfigured, Overloaded, SegmentRejected, Unavailable
 from rekam.domain.ids import ProducerId
 from rekam.domain.receipt import RECEIPT_BYTES_MAX
-from rekam.runtime.lean_imports import without_rich
-
-with without_rich():
-    import httpx
 
 CONTENT_TYPE: Final = "application/vnd.rekam.segments"
 
@@ -41,12 +39,6 @@ ANSWER_BYTES_MAX: Final = 2 * RECEIPT_BYTES_MAX + REQUEST_SEGMENTS_MAX * 512
 CONNECT_SECONDS_MAX: Final = 10.0
 ANSWER_SECONDS_MAX: Final = 20.0
 """How long a request may take beside the time that its bytes are given."""
-
-WRITE_BYTES: Final = 16 * 1024
-"""A piece of a body; each may take ANSWER_SECONDS_MAX to leave this machine."""
-
-KEEPALIVE_SECONDS: Final = 3.0
-"""Shorter than servers keep an idle connection, so that none is used that they just close."""
 
 RETRY_AFTER_SECONDS_MAX: Final = 3600.0
 """More is not believed."""
@@ -120,20 +112,12 @@ class GatewayRoute:
         self.label = label
         self._url = url.rstrip("/")
         self._answer_seconds_max = answer_seconds_max
-        self._client = httpx.AsyncClient(
-            verify=_tls(ca) if urlsplit(url).scheme == "https" else False,
-            timeout=httpx.Timeout(
-                connect=connect_seconds_max,
-                write=answer_seconds_max,
-                # Bounded from outside: what the kernel took may be on its way for long.
-                read=None,
-                pool=answer_seconds_max,
-            ),
-            limits=httpx.Limits(max_connections=4, keepalive_expiry=KEEPALIVE_SECONDS),
-            headers={"user-agent": "rekam", "accept-encoding": "identity"},
-            follow_redirects=False,
-            # Settings alone say where bytes go; not a proxy in the environment.
-            trust_env=False,
+        self._client = HttpClient(
+            self._url,
+            tls=_tls(ca) if urlsplit(url).scheme == "https" else None,
+            connect_seconds_max=connect_seconds_max,
+            write_seconds_max=answer_seconds_max,
+            answer_bytes_max=ANSWER_BYTES_MAX,
         )
 
     async def __aenter__(self) -> Self:
@@ -149,7 +133,7 @@ class GatewayRoute:
 
     async def stop(self) -> None:
         """Close the connections; safe to call twice."""
-        await self._client.aclose()
+        await self._client.close()
 
     async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> Delivery:
         """Return the server's verdict for each segment.
@@ -226,50 +210,35 @@ class GatewayRoute:
     async def _request(self, method: str, path: str, body: bytes) -> bytes:
         """Return the body of an answer 200. Raises Unavailable, Overloaded, or _Wrong for a 4xx."""
         seconds = allowed_seconds(self._answer_seconds_max, len(body))
-        headers = {"content-length": str(len(body))} if body else {}
-        if body:
-            headers["content-type"] = CONTENT_TYPE
         try:
-            async with (
-                asyncio.timeout(seconds),
-                self._client.stream(
-                    method,
-                    f"{self._url}{path}",
-                    content=_pieces(body) if body else None,
-                    headers=headers,
-                ) as response,
-            ):
-                raw = await self._read(response)
-        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            async with asyncio.timeout(seconds):
+                answer = await self._client.request(
+                    method, path, body=body, media_type=CONTENT_TYPE
+                )
+        except AnswerTooLarge as error:
+            raise self._garbage(f"more than {ANSWER_BYTES_MAX} bytes") from error
+        except (NoAnswer, OSError, TimeoutError) as error:
             raise self._away(error) from error
-        self._check(response, raw)
-        return raw
+        self._check(answer)
+        return answer.body
 
-    async def _read(self, response: httpx.Response) -> bytes:
-        if response.headers.get("content-encoding", "identity") != "identity":
+    def _check(self, answer: Answer) -> None:
+        if answer.headers.get("content-encoding", "identity") != "identity":
             raise self._garbage("a compressed answer")
-        raw = bytearray()
-        async for piece in response.aiter_raw():
-            raw += piece
-            if len(raw) > ANSWER_BYTES_MAX:
-                raise self._garbage(f"more than {ANSWER_BYTES_MAX} bytes")
-        return bytes(raw)
-
-    def _check(self, response: httpx.Response, raw: bytes) -> None:
-        status = response.status_code
-        if status == httpx.codes.OK:
+        status = answer.status
+        if status == HTTPStatus.OK:
             return
-        if status == httpx.codes.TOO_MANY_REQUESTS:
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise Overloaded(
                 f"{self._url} asks to slow down (HTTP 429). It is tried again later",
-                retry_after_seconds=_retry_after(response),
+                retry_after_seconds=_retry_after(answer),
             )
         if 400 <= status < 500:  # noqa: PLR2004 - HTTP's class of errors of the client
-            raise _Wrong(status, _problem_code(raw))
+            raise _Wrong(status, _problem_code(answer.body))
         raise Unavailable(
             f"{self._url} cannot take segments now (HTTP {status}). They stay in the outbox; if it "
             "stays so, look at the server",
-            retry_after_seconds=_retry_after(response),
+            retry_after_seconds=_retry_after(answer),
         )
 
     def _refused(self, wrong: _Wrong) -> Unavailable:
@@ -285,8 +254,7 @@ class GatewayRoute:
         )
 
     def _away(self, error: Exception) -> Unavailable:
-        # httpx gives the reason as text alone; its text holds no body and no header.
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if isinstance(error, ssl.SSLCertVerificationError):
             return Unavailable(
                 f"{self._url} shows a certificate that is not trusted here, so nothing was sent. "
                 "Check the address and this machine's date; name the office's CA by --ca"
@@ -318,12 +286,6 @@ def _requests(segments: Sequence[bytes]) -> list[list[bytes]]:
         requests[-1].append(raw)
         room -= size
     return requests
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    """Give a body in pieces, so that each has its own time-out: a dead link is noticed early."""
-    for start in range(0, len(body), WRITE_BYTES):
-        yield body[start : start + WRITE_BYTES]
 
 
 def _is_about(result: _Result, raw: bytes) -> bool:
@@ -369,15 +331,15 @@ def _problem_code(raw: bytes) -> str:
         return "unknown"
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """Return the seconds of `Retry-After`; a date counts from the server's own `Date`."""
-    text = response.headers.get("retry-after", "")
+    text = answer.headers.get("retry-after", "")
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])
     else:
         try:
             then = parsedate_to_datetime(text)
-            seconds = (then - parsedate_to_datetime(response.headers["date"])).total_seconds()
+            seconds = (then - parsedate_to_datetime(answer.headers["date"])).total_seconds()
         except (KeyError, ValueError, TypeError):
             return None
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 def without_rich() -> Iterator[None]:
     """Hide rich and pygments from what is imported inside; afterwards whoever wants them has them.
 
-    structlog takes it to colour tracebacks, httpx for a command line that nobody calls: 5 MB that a
-    device with an old disk and a queue cannot spare. Both do without. No effect once it is loaded.
+    structlog takes it to colour tracebacks: 5 MB that a device with an old disk and a queue cannot
+    spare. It does without. No effect once it is loaded.
     """
     hidden = [name for name in ("rich", "pygments") if name not in sys.modules]
     for name in hidden:

@@ -53,7 +53,5 @@ def configure_logging(*, json: bool | None = None, level: int = logging.INFO) ->
         "mode",
         "uvicorn.access",
         "asyncio",
-        "httpx",
-        "httpcore",
     ):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
