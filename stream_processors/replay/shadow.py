@@ -34,6 +34,7 @@ from stream_processors.app import ProcessorOptions
 from stream_processors.chunk_transport import split_into_chunks
 from stream_processors.folder import PostgresFolder
 from stream_processors.intake import Opener
+from stream_processors.replay.handover import hand_over, require_no_dependants
 from stream_processors.replay.source import read_log
 
 SHADOW: Final = "rekam_rebuild"
@@ -97,9 +98,10 @@ async def rebuild_tables(
     """Fold the log up to the live positions into a schema of its own and compare.
 
     With `is_switching` the new tables then take the place of the live ones in one transaction, in
-    which what the processor has folded meanwhile is folded too; otherwise they are dropped.
-    Processors and readers go on beside it. Raises Misconfigured when nothing is folded yet, or
-    another rebuild runs; Unavailable when readers do not let the switch through.
+    which what the processor has folded meanwhile is folded too, with their owner, grants and
+    comments; otherwise they are dropped. Processors and readers go on beside it. Raises
+    Misconfigured when nothing is folded yet, another rebuild runs, a view reads the tables, or the
+    session may not replace them; Unavailable when readers do not let the switch through.
     """
     live = await open_pool(
         dsn, connections_max=CONNECTIONS_MAX, command_seconds_max=COMMAND_SECONDS_MAX
@@ -141,6 +143,8 @@ async def _make_shadow(session: Any) -> None:
 async def _rebuild(
     session: Any, folder: PostgresFolder, source: Log, *, is_switching: bool, report: Report
 ) -> Rebuilt:
+    if is_switching:  # rather now than when all is folded
+        await require_no_dependants(session, live=LIVE, shadow=SHADOW)
     async with session.transaction(isolation="repeatable_read", readonly=True):
         positions = dict(await session.fetch(QUERIES["list_positions"], source.topic))
         live = await live_sums(session)
@@ -201,6 +205,15 @@ async def _switch(session: Any, folder: PostgresFolder, source: Log) -> None:
             await _switch_once(session, folder, source)
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
             log.info("switch_waits_for_readers", tries=tries, error=type(error).__name__)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise Misconfigured(
+                [
+                    (
+                        f"the role of REKAM_POSTGRES may not replace the tables ({error}); nothing "
+                        "was switched. Rebuild as the owner of the tables, or as a superuser"
+                    )
+                ]
+            ) from error
         else:
             return
     raise Unavailable(
@@ -216,6 +229,7 @@ async def _switch_once(session: Any, folder: PostgresFolder, source: Log) -> Non
         await session.execute(f"LOCK TABLE {LIVE}.projection_position IN ACCESS EXCLUSIVE MODE")
         ends = dict(await session.fetch(QUERIES["list_positions"], source.topic))
         await _fold_up_to(folder, source, ends, lambda _done, _all: None)
+        await require_no_dependants(session, live=LIVE, shadow=SHADOW)
         await session.execute(f"CREATE SCHEMA {REPLACED}")
         for row in await session.fetch(
             "SELECT tablename FROM pg_tables WHERE schemaname = $1 ORDER BY tablename", SHADOW
@@ -223,3 +237,4 @@ async def _switch_once(session: Any, folder: PostgresFolder, source: Log) -> Non
             table = row["tablename"]
             await session.execute(f"ALTER TABLE {LIVE}.{table} SET SCHEMA {REPLACED}")
             await session.execute(f"ALTER TABLE {SHADOW}.{table} SET SCHEMA {LIVE}")
+        await hand_over(session, replaced=REPLACED, live=LIVE)

@@ -1,11 +1,14 @@
 """`rekam projection` and `rekam audit replay --known-at`, as an operator uses them."""
 
+import asyncio
 from datetime import datetime, timedelta
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from producers.office.stating import publish
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
 from rekam.domain.topics import SEGMENTS
@@ -13,7 +16,7 @@ from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.keyring import load_readers
 from rekam.runtime.postgres import connect
 from rekam.runtime.settings import Settings
-from tests.support.history import Life, captured
+from tests.support.history import DESA, Life, captured, nik
 from tests.support.processor import produce
 from tests.support.terminal import Terminal, fold_log, office_on
 
@@ -77,6 +80,73 @@ async def test_a_rebuild_tells_what_differs_and_a_switch_mends_it(
 async def test_refolding_says_how_much_was_judged(terminal: Terminal) -> None:
     code, out = await terminal.run("projection", "refold")
     assert (code, out.splitlines()[-1]) == (0, "judged again: 0 segments")
+
+
+@pytest.fixture
+async def recorded(office: Settings, database: str) -> None:
+    """Let two devices be enrolled and have recorded one person each, in two desa."""
+    (reader,) = load_readers(office)
+    lives = [
+        Life(ProducerId(f"dev-{number}"), SigningKey.from_seed(bytes([number]) * 32))
+        for number in (1, 2)
+    ]
+    await asyncio.to_thread(publish, office, [life.enrolment() for life in lives])
+    records = [
+        (number, life.seal(life.event(captured(number, "r", DESA[number])), reader=reader.public))
+        for number, life in enumerate(lives, start=1)
+    ]
+    assert office.kafka is not None
+    await produce(office.kafka, SEGMENTS, records)
+    await fold_log(office, database)
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_refolding_takes_producers_regions_and_people(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text(f"{nik(1)}\n{nik(2)}\n")
+    for named, segments in (
+        ((), 4),
+        (("--producer", "dev-1"), 2),  # its own, and its enrolment
+        (("--producer", "dev-1", "--producer", "dev-2"), 3),
+        (("--region", "64.08"), 2),
+        (("--region", DESA[1]), 1),
+        (("--people", str(people)), 2),
+        (("--people", str(people), "--producer", "dev-1"), 3),
+    ):
+        code, out = await terminal.run("projection", "refold", *named)
+        assert (code, out.splitlines()[-1]) == (0, f"judged again: {segments} segments"), named
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_refolding_reads_people_from_standard_input(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for lines, segments in ((f"{nik(1)}\n", 1), (f"{nik(1)}\r\n{nik(2)}", 2)):
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(lines.encode())))
+        code, out = await terminal.run("projection", "refold", "--people", "-")
+        assert (code, out.splitlines()[-1]) == (0, f"judged again: {segments} segments")
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_refolding_names_what_nothing_is_said_of_and_never_a_nik(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text(f"{nik(1)}\n{nik(3)}\n")
+    for named, told in (
+        (("--producer", "dev-9"), "--producer dev-9"),
+        (("--region", "11"), "--region 11"),
+        (("--region", "Kutai"), "wanted a code with dots"),
+        (("--people", str(people)), "line 2"),
+    ):
+        code, out = await terminal.run("projection", "refold", *named)
+        assert (code, told in out, nik(3) in out) == (MISUSE, True, False), out
+    for text, told in (("", "no line"), (f"{nik(1)}\n6408é\n", "line 2"), ("64080400", "line 1")):
+        people.write_text(text)
+        code, out = await terminal.run("projection", "refold", "--people", str(people))
+        assert (code, told in out, "6408" in out) == (MISUSE, True, False), out
 
 
 @pytest.mark.usefixtures("office")

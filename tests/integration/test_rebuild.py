@@ -5,24 +5,34 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import msgspec
 import pytest
 
 from projections.digest import digests_of, live_digests, projection_digests
 from projections.facts import REVOKED
+from projections.person.facts import Captured
+from projections.regions import Region
 from projections.rows import Changes
 from projections.rules import Rules
 from projections.store import PostgresStore
 from projections.tables import ENTITY_KINDS, PERSON, encode_facts, roll_up
 from rekam.domain.clocks import OfficeZone
-from rekam.domain.errors import Misconfigured
+from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.topics import Topic
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.postgres import migration_status
 from stream_processors.folder import PostgresFolder
 from stream_processors.intake import Opener
-from stream_processors.refold import refold, refold_all
+from stream_processors.refold import (
+    places_of,
+    places_of_producer,
+    places_of_region,
+    refold,
+    refold_all,
+)
 from stream_processors.replay.knowledge import Moment, replay_known_at
 from stream_processors.replay.rebuild import rebuild
 from stream_processors.replay.shadow import (
@@ -144,6 +154,85 @@ async def test_a_processor_goes_on_beside_a_rebuild_and_after_its_switch(
     assert (await projections.audit()).differences == ()
 
 
+READER_ROLE = "rekam_test_reader"
+HAND_GRANTS = """
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO rekam_test_reader;
+REVOKE SELECT ON person FROM rekam_test_reader;
+GRANT SELECT (key) ON person TO rekam_test_reader;
+GRANT SELECT ON coverage_year TO PUBLIC;
+GRANT UPDATE ON coverage_month TO rekam_test_reader WITH GRANT OPTION;
+ALTER TABLE verification_suket OWNER TO rekam_test_reader;
+COMMENT ON TABLE coverage_month IS 'the office''s own words';
+COMMENT ON COLUMN coverage_month.people IS 'of a month';
+"""
+SET_BY_HAND = """
+SELECT relname::text, pg_get_userbyid(relowner)::text AS owner,
+    array(SELECT unnest(relacl)::text ORDER BY 1) AS grants,
+    obj_description(pg_class.oid, 'pg_class') AS words,
+    array_agg(
+        row(attname, attacl::text, col_description(pg_class.oid, attnum))::text ORDER BY attnum
+    ) AS columns
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+GROUP BY pg_class.oid ORDER BY relname
+"""
+
+
+@pytest.fixture
+async def reader_role(projections: Projections) -> AsyncIterator[str]:
+    """Give a role that may read all tables, of people their tokens alone; dropped afterwards."""
+    await projections.pool.execute(f"CREATE ROLE {READER_ROLE}; {HAND_GRANTS}")
+    yield READER_ROLE
+    await projections.pool.execute(f"DROP OWNED BY {READER_ROLE}; DROP ROLE {READER_ROLE}")
+
+
+async def test_a_switch_keeps_owners_grants_and_comments(
+    projections: Projections, reader_role: str
+) -> None:
+    before = await projections.pool.fetch(SET_BY_HAND)
+    # What new tables allow by default is not what these are to allow.
+    await projections.pool.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    assert (await rebuilt(projections, is_switching=True)).is_switched
+    assert await projections.pool.fetch(SET_BY_HAND) == before
+    async with projections.pool.acquire() as connection:
+        await connection.execute(f"SET ROLE {reader_role}")
+        assert await connection.fetchval("SELECT sum(people) FROM coverage_cell") > 0
+        assert await connection.fetchval("SELECT count(key) FROM person") > 0
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.fetch("SELECT nik FROM person")
+        await connection.execute("RESET ROLE")
+
+
+async def test_a_role_that_may_not_replace_the_tables_is_told_so_and_nothing_is_switched(
+    projections: Projections, reader_role: str
+) -> None:
+    before = await digests(projections)
+    name = urlsplit(projections.dsn).path.removeprefix("/")
+    await projections.pool.execute(
+        f"ALTER ROLE {reader_role} LOGIN PASSWORD 'test'; "
+        f"GRANT CREATE ON DATABASE {name} TO {reader_role}; "
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {reader_role}"
+    )
+    theirs = urlsplit(projections.dsn)
+    place = theirs.netloc.rpartition("@")[2]
+    dsn = theirs._replace(netloc=f"{reader_role}:test@{place}").geturl()
+    with pytest.raises(Misconfigured, match="must be owner of table"):
+        await rebuilt(replace(projections, dsn=dsn), is_switching=True)
+    assert await digests(projections) == before
+    assert not {SHADOW, REPLACED} & await schemas(projections)
+
+
+async def test_a_view_on_the_tables_is_named_and_nothing_is_switched(
+    projections: Projections,
+) -> None:
+    before = await digests(projections)
+    await projections.pool.execute("CREATE VIEW by_desa AS SELECT desa, people FROM coverage_cell")
+    with pytest.raises(Misconfigured, match="view by_desa reads coverage_cell"):
+        await rebuilt(projections, is_switching=True)
+    assert (await rebuilt(projections)).rebuilt == before
+    assert await projections.pool.fetchval("SELECT count(*) FROM by_desa") > 0
+
+
 async def test_another_key_comes_into_force_by_a_rebuild_and_by_nothing_else(
     projections: Projections,
 ) -> None:
@@ -235,8 +324,77 @@ async def test_refolding_mends_what_was_judged_wrongly_and_changes_nothing_else(
         await forget_verdicts(projections, key, facts)
     assert await digests(projections) != wanted
     people = await projections.pool.fetch("SELECT key FROM person WHERE facts <> ''")
-    assert await refold(folder, [(PERSON, row["key"]) for row in people]) > 0
+    places = await places_of(folder, {(PERSON, row["key"]) for row in people})
+    assert all(places.values())
+    assert await refold(folder, set().union(*places.values())) > 0
     assert await digests(projections) == wanted
+
+
+async def test_refolding_a_producer_or_a_region_mends_its_people_and_no_others(
+    projections: Projections,
+) -> None:
+    wanted = await digests(projections)
+    folder = folder_of(projections)
+    rows = await projections.pool.fetch("SELECT key, facts FROM person WHERE facts <> ''")
+    desas = {row["key"]: desas_of(row["facts"]) for row in rows}
+    desa = min(set().union(*desas.values()))
+    for row in rows:
+        if desas[row["key"]] == {desa}:
+            await forget_verdicts(projections, row["key"], row["facts"])
+    assert await digests(projections) != wanted
+    broken = await digests(projections)
+    others = await places_of_region(folder, Region("99"))
+    assert (await refold(folder, others), await digests(projections)) == (0, broken)
+    assert await refold(folder, await places_of_region(folder, Region(desa))) > 0
+    assert await digests(projections) == wanted
+
+    for row in rows:
+        await forget_verdicts(projections, row["key"], row["facts"])
+    producers = {
+        fact.producer for row in rows for fact in ENTITY_KINDS[PERSON].decode(row["facts"])
+    }
+    assert await refold(folder, await places_of_producer(folder, "nobody")) == 0
+    assert await digests(projections) != wanted
+    for producer in producers:
+        await refold(folder, await places_of_producer(folder, producer))
+    assert await digests(projections) == wanted
+
+
+def desas_of(facts: bytes) -> set[str]:
+    return {
+        fact.data.domicile
+        for fact in ENTITY_KINDS[PERSON].decode(facts)
+        if isinstance(fact.data, Captured)
+    }
+
+
+@pytest.mark.parametrize("loss", ["DELETE FROM person", "UPDATE person SET facts = ''"])
+async def test_refolding_refuses_to_judge_what_the_tables_have_lost(
+    projections: Projections, loss: str
+) -> None:
+    """Facts lie in the log alone then, and a person without any would be a false row for ever."""
+    wanted = await digests(projections)
+    key = await projections.pool.fetchval("SELECT max(key) FROM person WHERE length(facts) > 1")
+    await projections.pool.execute(f"{loss} WHERE key = $1", key)
+    broken = await digests(projections)
+    folder = folder_of(projections)
+    places = (await places_of(folder, {(PERSON, key)}))[PERSON, key]
+    assert places
+    for refolding in (refold(folder, places), refold_all(folder)):
+        with pytest.raises(Corrupt, match="rekam projection rebuild --switch"):
+            await refolding
+    assert await digests(projections) == broken
+    await rebuilt(projections, is_switching=True)
+    assert await refold(folder, places) == len(places)
+    assert await digests(projections) == wanted
+
+
+async def test_nobody_is_said_anything_of_under_a_token_that_no_event_gives(
+    projections: Projections,
+) -> None:
+    assert await places_of(folder_of(projections), {(PERSON, b"nobody")}) == {
+        (PERSON, b"nobody"): set()
+    }
 
 
 async def forget_verdicts(projections: Projections, key: bytes, facts: bytes) -> None:

@@ -1,0 +1,211 @@
+"""A rebuild killed at any point has replaced all tables or none, and leaves nothing for ever."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from projections.digest import live_digests, projection_digests
+from projections.tables import PROJECTIONS
+from rekam.domain.topics import Topic
+from rekam.embedded.kafka import EmbeddedKafka
+from stream_processors.replay.shadow import REBUILD_LOCK, REPLACED, SHADOW
+from tests.support.broker import Topics
+from tests.support.history import PARTITIONS, random_history
+from tests.support.processor import Projections, produce
+from tests.support.releasing import fold_log, folder_of
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+WATCHED = f"{SHADOW}.watched"
+"""A sequence that the switch leaves in place, and the dropping after it does not."""
+
+
+@pytest.fixture
+async def topic(topics: Topics) -> Topic:
+    """Give a topic of its own."""
+    return await topics.make(partitions=PARTITIONS)
+
+
+@pytest.fixture
+async def projections(
+    database: str, kafka: EmbeddedKafka, topic: Topic
+) -> AsyncIterator[Projections]:
+    """Give folded projections."""
+    async with Projections.of(database, kafka.bootstrap, topic) as found:
+        await append_history(found, seed=5)
+        await fold_log(found)
+        await folder_of(found).require_settings()
+        yield found
+
+
+async def append_history(projections: Projections, *, seed: int) -> None:
+    records = [(record.partition, record.value) for record in random_history(seed)]
+    await produce(projections.bootstrap, projections.topic, records)
+
+
+async def digests(projections: Projections) -> dict[str, str]:
+    async with projections.pool.acquire() as connection, connection.transaction():
+        return projection_digests(await live_digests(connection))
+
+
+async def oids(projections: Projections) -> set[int]:
+    """Tell the live tables of projections from others of the same names."""
+    names = [table for tables in PROJECTIONS.values() for table in tables]
+    rows = await projections.pool.fetch(
+        "SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "AND relname = ANY ($1::text[])",
+        [*names, "projection_position", "projection_settings"],
+    )
+    assert len(rows) == len(names) + 2
+    return {row["oid"] for row in rows}
+
+
+async def leftovers(projections: Projections) -> set[str]:
+    rows = await projections.pool.fetch("SELECT nspname::text FROM pg_namespace")
+    return {row["nspname"] for row in rows} & {SHADOW, REPLACED}
+
+
+@asynccontextmanager
+async def locked(projections: Projections, statement: str) -> AsyncIterator[None]:
+    """Hold the locks that a statement takes."""
+    async with projections.pool.acquire() as connection, connection.transaction():
+        await connection.execute(statement)
+        yield
+
+
+@asynccontextmanager
+async def rebuilding(projections: Projections) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start `rebuild --switch` in a process; killed at the end if it has not ended by then."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.rebuilding"),
+        *(projections.dsn, projections.bootstrap, projections.topic.name),
+        cwd=ROOT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def until_waiting_for(projections: Projections, relation: str) -> None:
+    async def is_waiting() -> bool:
+        return bool(
+            await projections.pool.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+                "AND relation = to_regclass($1)",
+                relation,
+            )
+        )
+
+    await until(is_waiting)
+
+
+async def until_noticed(projections: Projections) -> None:
+    """Return when PostgreSQL has ended what it still did for a process that is gone."""
+
+    async def is_ended() -> bool:
+        return not await projections.pool.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            REBUILD_LOCK,
+        )
+
+    await until(is_ended)
+
+
+async def goes_on_and_is_whole(projections: Projections, old: set[int]) -> None:
+    """Check that the processor folds what comes, and that the next rebuild succeeds."""
+    await append_history(projections, seed=6)
+    await projections.until_folded(await projections.appended())
+    async with rebuilding(projections) as process:
+        assert await process.wait() == 0
+    assert await leftovers(projections) == set()
+    assert old.isdisjoint(await oids(projections))
+    await append_history(projections, seed=7)
+    await projections.until_folded(await projections.appended())
+    assert (await projections.audit()).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "waits_for"),
+    [
+        # The new tables are made, and empty.
+        ("LOCK TABLE public.verification_turn", "public.verification_turn"),
+        # They are full; the switch's transaction has begun.
+        ("SELECT FROM public.projection_position FOR UPDATE", "public.projection_position"),
+        # Some have changed places.
+        ("SELECT FROM public.ledger_segment LIMIT 1", "public.ledger_segment"),
+        # All but the last have.
+        ("SELECT FROM public.verification_turn", "public.verification_turn"),
+    ],
+    ids=["before", "at its begin", "in the middle", "near its end"],
+)
+async def test_a_rebuild_killed_before_its_switch_has_ended_changes_nothing(
+    projections: Projections, tmp_path: Path, held: str, waits_for: str
+) -> None:
+    await projections.pool.execute("INSERT INTO coverage_duplicate VALUES ('x', now(), now(), 1)")
+    before, old = await digests(projections), await oids(projections)
+    async with projections.processor(tmp_path):
+        async with locked(projections, held), rebuilding(projections) as process:
+            await until_waiting_for(projections, waits_for)
+            process.kill()
+            await process.wait()
+        await until_noticed(projections)
+        assert await leftovers(projections) == {SHADOW}
+        assert (await oids(projections), await digests(projections)) == (old, before)
+        await goes_on_and_is_whole(projections, old)
+
+
+async def test_a_rebuild_killed_while_it_folds_changes_nothing(
+    projections: Projections, tmp_path: Path
+) -> None:
+    before, old = await digests(projections), await oids(projections)
+    new_table = f"{SHADOW}.verification_turn"
+    async with projections.processor(tmp_path), rebuilding(projections) as process:
+        async with AsyncExitStack() as keeping:
+            async with locked(projections, "LOCK TABLE public.verification_turn"):
+                await until_waiting_for(projections, "public.verification_turn")
+                lock = f"LOCK TABLE {new_table} IN SHARE MODE"  # a fold writes no row of it
+                await keeping.enter_async_context(locked(projections, lock))
+            await until_waiting_for(projections, new_table)
+            process.kill()
+            await process.wait()
+        await until_noticed(projections)
+        assert await leftovers(projections) == {SHADOW}
+        assert (await oids(projections), await digests(projections)) == (old, before)
+        await goes_on_and_is_whole(projections, old)
+
+
+async def test_a_rebuild_killed_after_its_switch_has_replaced_everything(
+    projections: Projections, tmp_path: Path
+) -> None:
+    wanted, old = await digests(projections), await oids(projections)
+    await projections.pool.execute("INSERT INTO coverage_duplicate VALUES ('x', now(), now(), 1)")
+    async with AsyncExitStack() as keeping, projections.processor(tmp_path):
+        async with rebuilding(projections) as process:
+            async with locked(projections, "SELECT FROM public.verification_turn"):
+                await until_waiting_for(projections, "public.verification_turn")
+                await projections.pool.execute(f"CREATE SEQUENCE {WATCHED}")
+                await keeping.enter_async_context(locked(projections, f"SELECT FROM {WATCHED}"))
+            await until_waiting_for(projections, WATCHED)
+            process.kill()
+        await projections.pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' "
+            "AND objid = $1 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            REBUILD_LOCK,
+        )
+        await until_noticed(projections)
+        await keeping.aclose()
+        assert await leftovers(projections) == {SHADOW, REPLACED}
+        assert await digests(projections) == wanted
+        now = await oids(projections)
+        assert old.isdisjoint(now)
+        await goes_on_and_is_whole(projections, now)
