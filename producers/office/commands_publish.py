@@ -24,7 +24,7 @@ from producers.office.regions import (
 )
 from producers.office.splitting import split_by_regency
 from producers.office.stating import checked, office_ms, publish
-from producers.office.statuses import read_statuses
+from producers.office.statuses import not_ahead, read_statuses
 from producers.office.sukets import read_sukets
 from producers.office.table import Table
 from rekam.domain.events import (
@@ -185,7 +185,10 @@ def publish_regions(
 def observe_status(context: click.Context, *, table: Path, source: str, dry_run: bool) -> None:
     """State what the centre shows, from a CSV or XLSX file: nik,status,observed_at."""
     settings = settings_of(context)
-    read = read_statuses(table)
+    rule = not_ahead(
+        now_ms=DeviceClock().read().wall_ms, ms=lambda moment: office_ms(moment, settings)
+    )
+    read = read_statuses(table, rule=rule)
     facts: list[EventData] = [
         checked(
             StatusObserved,

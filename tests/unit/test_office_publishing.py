@@ -1,6 +1,7 @@
 """Files that are too large for an event, re-coded places, and dry runs."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,31 @@ def test_a_dry_run_of_statuses_counts_them(
     assert run(["office", "observe-status", str(path), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "PROCESSING: 1" in told
+    assert NIK not in told
+    assert not (office.home / "office").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_statuses_of_a_time_that_has_not_come_are_refused_by_row_and_reason(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    now = datetime.now(UTC)
+    moments = [
+        f"{now + timedelta(hours=23):%Y-%m-%dT%H:%M+00:00}",  # a clock, or another zone's
+        f"{now + timedelta(hours=25):%Y-%m-%dT%H:%M+00:00}",
+        "2018-02-01",
+        "01/02/2108",
+        "9999-12-31T23:00-05:00",
+    ]
+    path = tmp_path / "statuses.csv"
+    path.write_text(
+        "nik,status,observed at\n" + "".join(f"{NIK},PROCESSING,{one}\n" for one in moments)
+    )
+    assert run(["office", "observe-status", str(path), *more]) == MISUSE
+    told = capsys.readouterr().err
+    assert [number for number in range(2, 7) if f"row {number}:" in told] == [3, 5, 6]
+    assert told.count("more than 24 hours after the clock of this machine") == 2
+    assert "outside the years" in told
     assert NIK not in told
     assert not (office.home / "office").exists()
 
