@@ -216,7 +216,12 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
         ):
             return PRODUCER, producer.encode(), _device_fact(data)
         case events.RecordingWithdrawn():
-            return PERSON, token(data.nik), person.Withdrawn(data.recording)
+            withdrawn = (
+                person.Withdrawn(data.recording)
+                if data.producer is None
+                else person.WithdrawnOf(data.recording, data.producer)
+            )
+            return PERSON, token(data.nik), withdrawn
         case events.DuplicateResolved():
             return (
                 PERSON,
@@ -234,6 +239,13 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
                 ACCESS,
                 token(data.nik),
                 access.Accessed(data.caller, data.call, data.reason),
+            )
+        case events.PersonTokenAccessed():
+            # Under a later key of tokens no erasure would find the reason: it stays in the log.
+            return (
+                ACCESS,
+                bytes.fromhex(data.person),
+                access.Accessed(data.caller, data.call, access.REASON_UNTOLD),
             )
         case events.CohortEntryListed():
             nik = token(data.nik) if data.nik else None

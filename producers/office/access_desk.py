@@ -29,7 +29,7 @@ from producers.device.kafka_route import KafkaRoute
 from producers.office.desk import OfficeDesk, state
 from producers.office.registrar import ensure_registrar, registrar_folder
 from rekam.domain.errors import Misconfigured, Unavailable
-from rekam.domain.events import PersonAccessed, ProducerKind
+from rekam.domain.events import AccessRecord, ProducerKind
 from rekam.domain.ids import ProducerId
 from rekam.runtime.endpoints import kafka_bootstrap
 from rekam.runtime.keyring import load_reader_public, load_receipt_public, receipt_public_path
@@ -70,7 +70,7 @@ class AccessDesk:
         self._thread.submit(self._close).result()
         self._thread.shutdown()
 
-    async def record(self, accesses: Sequence[PersonAccessed]) -> None:
+    async def record(self, accesses: Sequence[AccessRecord]) -> None:
         """Keep all or none; when this returns they survive power loss and will reach the log.
 
         Raises a RekamError when they cannot be kept.
@@ -104,7 +104,7 @@ class AccessDesk:
 
     # In the recording thread
 
-    def _record(self, accesses: Sequence[PersonAccessed]) -> None:
+    def _record(self, accesses: Sequence[AccessRecord]) -> None:
         if self._home is None:
             self._home = self._open()
         state(self._home, accesses)

@@ -67,6 +67,12 @@ def order_erasure(context: click.Context, *, order: str, reason: str, yes: bool)
     metavar="RECORDING",
     help="Id of a recording that was made under this number by mistake.",
 )
+@click.option(
+    "--withdraw-from",
+    "producer",
+    metavar="PRODUCER",
+    help="Whose they are; without it, every device's of those ids.",
+)
 @click.option("--reason", required=True, help="What was found.")
 @click.option("--dry-run", is_flag=True, help="Say what would be stated, and state nothing.")
 @click.pass_context
@@ -77,6 +83,7 @@ def resolve_duplicate(
     outcome: str,
     looked_at: tuple[str, ...],
     withdrawn: tuple[str, ...],
+    producer: str | None,
     reason: str,
     dry_run: bool,
 ) -> None:
@@ -90,13 +97,15 @@ def resolve_duplicate(
         faults.append("--recording is missing: name every recording that stands in the case")
     if (outcome == "wrong_nik") != bool(withdrawn):
         faults.append("--withdraw goes with --outcome wrong_nik, and it with that")
+    if producer is not None and not withdrawn:
+        faults.append("--withdraw-from goes with --withdraw")
     if faults:
         raise Misconfigured(faults)
     nik = _nik()
     if any(nik in text for text in (reason, *looked_at, *withdrawn)):
         raise Misconfigured(["an option holds the NIK; say it without"])
     facts: list[EventData] = [
-        checked(RecordingWithdrawn, recording=recording, nik=nik, reason=reason)
+        checked(RecordingWithdrawn, recording=recording, nik=nik, reason=reason, producer=producer)
         for recording in withdrawn
     ]
     facts.append(

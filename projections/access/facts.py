@@ -6,6 +6,9 @@ import msgspec
 
 from projections.facts import Fact
 
+REASON_UNTOLD: Final = ""
+"""Stands for a reason that is not kept: of who was erased, or known by a token alone."""
+
 
 class Accessed(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
     """Somebody read what is known of the person."""

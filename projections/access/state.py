@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from projections.access.facts import Accessed, AccessFact, Forgotten
+from projections.access.facts import REASON_UNTOLD, Accessed, AccessFact, Forgotten
 from projections.rules import Rules
-
-REASON_ERASED = ""
 
 
 def is_forgotten(facts: Sequence[AccessFact]) -> bool:
@@ -23,7 +21,7 @@ def forget(_token: bytes, facts: Sequence[AccessFact], _rules: Rules) -> Sequenc
     if not is_forgotten(facts):
         return facts
     return [
-        structs.replace(fact, data=structs.replace(fact.data, reason=REASON_ERASED))
+        structs.replace(fact, data=structs.replace(fact.data, reason=REASON_UNTOLD))
         if isinstance(fact.data, Accessed)
         else fact
         for fact in facts

@@ -6,13 +6,13 @@ Implemented by a producer (`producers/office/access_desk.py`), which this packag
 from collections.abc import Sequence
 from typing import Protocol
 
-from rekam.domain.events import PersonAccessed
+from rekam.domain.events import AccessRecord
 
 
 class AccessRecorder(Protocol):
     """Keeps records of who reads of whom, on their way to the log. Safe for concurrent calls."""
 
-    async def record(self, accesses: Sequence[PersonAccessed]) -> None:
+    async def record(self, accesses: Sequence[AccessRecord]) -> None:
         """Keep all or none; when this returns they survive power loss and will reach the log.
 
         Raises a RekamError when they cannot be kept: then nothing may be answered.

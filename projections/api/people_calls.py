@@ -2,7 +2,7 @@
 
 import re
 from datetime import date, timedelta
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
 import msgspec
 
@@ -16,7 +16,7 @@ from projections.access.reads import (
     list_accesses,
 )
 from projections.api import parameters
-from projections.api.access import account_for
+from projections.api.access import account_for, account_for_token
 from projections.api.answers import Stated
 from projections.api.office import Asked, require_own_rules, state
 from projections.api.parameters import PAGE_DEFAULT, VALUE_CHARACTERS_MAX, Parameter, Unwanted
@@ -121,9 +121,8 @@ async def get_person(asked: Asked) -> Stated[Person]:
 async def get_person_nik(asked: Asked) -> PersonNik:
     """Answer the NIK of one person, for an officer who must act on it."""
     token = asked.arguments.required(parameters.TOKEN)
-    nik = await _nik_of(asked, token)
     reason = cast("NikRequest", asked.body).reason
-    await account_for(asked, [nik], call="get_person_nik", reason=reason)
+    nik = await account_for_person(asked, token, call="get_person_nik", reason=reason)
     return PersonNik(person=token.hex(), nik=nik)
 
 
@@ -175,9 +174,21 @@ async def get_accesses(asked: Asked) -> Stated[Accesses]:
         )
 
 
-async def account_for_person(asked: Asked, token: bytes, *, call: str) -> None:
-    """Record that somebody is about to read of the person of a token."""
-    await account_for(asked, [await _nik_of(asked, token)], call=call)
+async def account_for_person(
+    asked: Asked, token: bytes, *, call: str, reason: str | None = None
+) -> str:
+    """Record that somebody is about to read of the person of a token; return the person's NIK.
+
+    Raises ProblemError when nobody is known by that token, or who was is erased: that this was
+    asked is recorded first.
+    """
+    nik = await _nik_of(asked, token)
+    if nik is None:
+        await account_for_token(asked, token, call=call, reason=reason)
+        async with asked.database.snapshot() as connection:
+            await _refuse(asked, connection, token)
+    await account_for(asked, [nik], call=call, reason=reason)
+    return nik
 
 
 async def answer_person(asked: Asked, token: bytes) -> Stated[Person]:
@@ -196,23 +207,28 @@ async def answer_person(asked: Asked, token: bytes) -> Stated[Person]:
         return Stated(await state(asked.office, connection), found)
 
 
-async def _nik_of(asked: Asked, token: bytes) -> str:
-    """Return whom a token names: the record of access must hold a NIK, whatever the keys become."""
+async def _nik_of(asked: Asked, token: bytes) -> str | None:
+    """Return whom a token names: a record by NIK finds its person whatever the keys become.
+
+    None: nobody is known by it, or who was is erased.
+    """
     async with asked.database.snapshot() as connection:
         sealed = (await find_niks(connection, [token])).get(token)
-        if sealed is None:
-            raise _unknown()
-        if sealed == ERASED:
-            await _raise_erased(asked, connection, token)
+    if sealed is None or sealed == ERASED:
+        return None
     try:
         return open_nik(sealed, token, asked.office.rules)
     except Corrupt as error:
         raise ProblemError("access_unrecorded", str(error)) from error
 
 
-async def _raise_erased(asked: Asked, connection: Connection, token: bytes) -> None:
+async def _refuse(asked: Asked, connection: Connection, token: bytes) -> NoReturn:
     found = await find_person(connection, token, rules=asked.office.rules, today=asked.office.today)
-    raise _erased(found) if isinstance(found, Erased) else _unknown()
+    if isinstance(found, Erased):
+        raise _erased(found)
+    # Under another key of tokens nobody would be known.
+    await require_own_rules(asked.office, connection)
+    raise _unknown()
 
 
 def _unknown() -> ProblemError:

@@ -14,7 +14,13 @@ from operator import itemgetter
 from typing import Literal, NamedTuple, get_args
 
 from projections.facts import COUNTS, FactId, known_order
-from projections.person.facts import Captured, CaseResolved, PersonFact, Withdrawn
+from projections.person.facts import (
+    Captured,
+    CaseResolved,
+    PersonFact,
+    Withdrawn,
+    WithdrawnOf,
+)
 from projections.verification.state import in_observed_order, standing_of
 from projections.verification.vocabulary import DUPLICATE_RECORD
 
@@ -36,6 +42,7 @@ def standing_recordings(facts: Iterable[PersonFact]) -> list[PersonFact]:
     """Return the recordings that count and are not withdrawn, as they became known."""
     found: list[PersonFact] = []
     withdrawn: set[str] = set()
+    withdrawn_of: set[tuple[str, str]] = set()
     for fact in facts:
         data = fact.data
         if fact.verdict == COUNTS:
@@ -43,11 +50,15 @@ def standing_recordings(facts: Iterable[PersonFact]) -> list[PersonFact]:
                 found.append(fact)
             elif type(data) is Withdrawn:
                 withdrawn.add(data.recording)
-    if withdrawn:
+            elif type(data) is WithdrawnOf:
+                withdrawn_of.add((data.recording, data.producer))
+    if withdrawn or withdrawn_of:
         found = [
             fact
             for fact in found
-            if type(fact.data) is Captured and fact.data.recording not in withdrawn
+            if type(fact.data) is Captured
+            and fact.data.recording not in withdrawn
+            and (fact.data.recording, fact.producer) not in withdrawn_of
         ]
     if len(found) > 1:
         found.sort(key=known_order)

@@ -25,6 +25,7 @@ from projections.person.facts import (
     PersonFact,
     Suket,
     Withdrawn,
+    WithdrawnOf,
 )
 from projections.rules import Rules
 
@@ -73,7 +74,7 @@ def _hidden(data: PersonData, token: bytes, rules: Rules) -> PersonData:
     match data:
         case Captured():
             return structs.replace(data, recording=_hash(data.recording, token, rules))
-        case Withdrawn():
+        case Withdrawn() | WithdrawnOf():
             return structs.replace(data, recording=_hash(data.recording, token, rules))
         case Suket():
             return structs.replace(data, number=_hash(data.number, token, rules))

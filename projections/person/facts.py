@@ -17,7 +17,7 @@ class Captured(msgspec.Struct, frozen=True, array_like=True, tag=0, gc=False):
 
 
 class Withdrawn(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """A recording was declared void."""
+    """A recording was declared void: of whichever producer, because ids are producers' own."""
 
     recording: str
 
@@ -64,7 +64,16 @@ class CaseResolved(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False
     resolved_ms: int
 
 
-PersonData = Captured | Withdrawn | Observed | Suket | Erasure | ListedIn | CaseResolved
+class WithdrawnOf(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """The recording of one producer was declared void."""
+
+    recording: str
+    producer: str
+
+
+PersonData = (
+    Captured | Withdrawn | Observed | Suket | Erasure | ListedIn | CaseResolved | WithdrawnOf
+)
 PersonFact = Fact[PersonData]
 
 decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[PersonData]]).decode

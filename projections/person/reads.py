@@ -20,6 +20,7 @@ from projections.person.facts import (
     PersonFact,
     Suket,
     Withdrawn,
+    WithdrawnOf,
     decode_facts,
 )
 from projections.person.state import (
@@ -226,7 +227,7 @@ def _happening(fact: PersonFact) -> Happening | None:
             said = ("status_observed", data.status, data.observed_ms, data.source)
         case Suket():
             said = ("suket_issued", data.status, data.issued_ms, None)
-        case Withdrawn():
+        case Withdrawn() | WithdrawnOf():
             said = ("recording_withdrawn", None, None, None)
         case CaseResolved():
             said = ("duplicate_resolved", data.outcome, data.resolved_ms, data.kind)
@@ -254,7 +255,9 @@ def _recording_flags(
     flags: dict[RecordingFlag, bool] = {
         "recorded_more_than_once": len(standing) > 1,
         "date_unknown": any(fact.occurred_on is None for fact in standing),
-        "recording_withdrawn": any(isinstance(fact.data, Withdrawn) for fact in counting),
+        "recording_withdrawn": any(
+            isinstance(fact.data, Withdrawn | WithdrawnOf) for fact in counting
+        ),
         "events_excluded": len(counting) < len(facts),
     }
     return [flag for flag, is_raised in flags.items() if is_raised]

@@ -10,12 +10,14 @@ from projections.reference import facts as reference
 from projections.registry import facts as registry
 
 _RECORDING: Final = frozenset({"recorder", "relay", "office"})
+_WITHDRAWING: Final = frozenset({"recorder", "office", "registrar"})
 _LIST_KEEPERS: Final = frozenset({"kpu", "office", "registrar"})
 _REGISTRAR: Final = frozenset({"registrar"})
 
 ALLOWED_KINDS: Final[Mapping[type, frozenset[str]]] = {
     person.Captured: _RECORDING,
-    person.Withdrawn: frozenset({"recorder", "office", "registrar"}),
+    person.Withdrawn: _WITHDRAWING,
+    person.WithdrawnOf: _WITHDRAWING,
     person.Observed: frozenset({"centre"}),
     person.Suket: frozenset({"centre", "office"}),
     person.CaseResolved: frozenset({"office", "registrar"}),

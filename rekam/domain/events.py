@@ -29,6 +29,9 @@ Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Nik = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{16}\Z")]
 """Sixteen digits. Nothing is derived from them: domicile and birth data change, it does not."""
 
+TokenText = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+"""The pseudonym of a person, as the read API shows it: another key gives another one."""
+
 DesaCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{2}\.[0-9]{2}\.[0-9]{2}\.[0-9]{4}\Z")]
 PlaceCode = Annotated[
     str, msgspec.Meta(pattern=r"^[0-9]{2}(\.[0-9]{2}(\.[0-9]{2}(\.[0-9]{4})?)?)?\Z")
@@ -71,6 +74,8 @@ class RecordingWithdrawn(_Data, frozen=True):
     recording: Label
     nik: Nik
     reason: Text
+    producer: ProducerText | None = None
+    """Whose recording it is; without it, every producer's of that id and this person."""
 
 
 # -- centre ------------------------------------------------------------------------------------
@@ -344,6 +349,18 @@ class PersonAccessed(_Data, frozen=True):
     """Why, in the caller's words."""
 
 
+class PersonTokenAccessed(_Data, frozen=True):
+    """Somebody asked by token of a person whose NIK is not kept: of nobody known, or erased.
+
+    What `person.accessed` is for everybody else: whom it was of is known by this token alone.
+    """
+
+    person: TokenText
+    caller: Label
+    call: Label
+    reason: Text
+
+
 EventData = (
     RecordingCaptured
     | RecordingWithdrawn
@@ -372,7 +389,11 @@ EventData = (
     | TicketClosed
     | ErasureOrdered
     | PersonAccessed
+    | PersonTokenAccessed
 )
+
+AccessRecord = PersonAccessed | PersonTokenAccessed
+"""What the read API records before it answers."""
 
 EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "recording.captured.v1": RecordingCaptured,
@@ -402,6 +423,7 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "ticket.closed.v1": TicketClosed,
     "subject.erasure_ordered.v1": ErasureOrdered,
     "person.accessed.v1": PersonAccessed,
+    "person.token_accessed.v1": PersonTokenAccessed,
 }
 
 TYPE_NAMES: Final[dict[type, str]] = {struct: name for name, struct in EVENT_TYPES.items()}

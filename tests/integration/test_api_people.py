@@ -45,7 +45,11 @@ async def client(recorded: Recorded, dsn: str) -> AsyncIterator[Client]:
 
 
 def told(recorded: Recorded) -> list[tuple[str, str, str, str]]:
-    return [(one.nik, one.caller, one.call, one.reason) for one in recorded.accesses]
+    return [(one.nik, one.caller, one.call, one.reason) for one in recorded.by_nik]
+
+
+def told_by_token(recorded: Recorded) -> list[tuple[str, str, str, str]]:
+    return [(one.person, one.caller, one.call, one.reason) for one in recorded.by_token]
 
 
 async def test_each_call_about_a_person_is_recorded_with_who_why_and_whom(
@@ -114,6 +118,8 @@ async def test_what_cannot_be_recorded_is_not_answered(dsn: str) -> None:
             await client.post("/v1/people/lookup", json={"nik": NIK}, headers=READING),
             await client.get(PERSON, headers=READING),
             await client.post(f"{PERSON}/nik", json={}, headers=READING),
+            await client.get(ERASED, headers=READING),
+            await client.get(f"/v1/people/{'ab' * 16}", headers=READING),
         ):
             assert (answer.status_code, answer.json()["code"]) == (503, "access_unrecorded")
             assert answer.headers["retry-after"]
@@ -134,8 +140,36 @@ async def test_of_an_erased_person_only_the_order_is_told(
         assert (answer.status_code, answer.json()["code"]) == (410, "person_erased")
         assert "by order '2018/4', known since 2018-03-09" in answer.json()["detail"]
         assert "64.08" not in answer.text
-    # By token nobody can say whose number it was.
     assert told(recorded) == [(OTHER_NIK, "office", "look_up_person", TOLD)]
+    # Nobody can say any more whose number it was: the token stands for it.
+    assert told_by_token(recorded) == [
+        (RULES.token(OTHER_NIK).hex(), "office", call, TOLD)
+        for call in ("get_person", "get_person_nik", "get_person_accesses")
+    ]
+
+
+async def test_whoever_asks_by_a_token_of_nobody_is_recorded_too(
+    client: Client, recorded: Recorded
+) -> None:
+    nobody = "ab" * 16
+    path = f"/v1/people/{nobody}"
+    behalf = {**READING, "Access-Caller": "siti"}
+    answers: list[Any] = [
+        await client.get(path, headers=behalf),
+        await client.post(f"{path}/nik", json={"reason": "printing"}, headers=BEARER),
+        await client.get(f"{path}/accesses", headers=READING),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (404, "person_unknown")
+    assert told_by_token(recorded) == [
+        (nobody, "office/siti", "get_person", TOLD),
+        (nobody, "office", "get_person_nik", "printing"),
+        (nobody, "office", "get_person_accesses", TOLD),
+    ]
+    assert told(recorded) == []
+    # And without a reason nothing is said, not even that nobody is known.
+    answer = await client.get(path, headers=BEARER)
+    assert (answer.status_code, answer.json()["code"]) == (400, "missing_parameter")
 
 
 async def test_an_order_that_is_named_like_a_nik_is_not_shown(database: str) -> None:
@@ -209,6 +243,7 @@ async def test_an_api_with_another_token_key_does_not_say_that_nobody_is_known(
     unknown = {"nik": "6408041101900099"}
     for answer in (
         await client.post("/v1/people/lookup", json=unknown, headers=READING),
+        await client.get(f"/v1/people/{'ab' * 16}", headers=READING),
         await client.get("/readyz"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (503, "settings_differ")

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from projections.facts import changes_of_knowledge
 from projections.memory_store import MemoryStore
-from projections.person.facts import Captured, Observed, PersonFact, Withdrawn, decode_facts
+from projections.person.facts import (
+    Captured,
+    Observed,
+    PersonFact,
+    Withdrawn,
+    WithdrawnOf,
+    decode_facts,
+)
 from projections.person.state import DATE_UNKNOWN
 from projections.tables import CELL_TABLES, ENTITY_KINDS, PERSON, Row
 from rekam.domain import events
@@ -135,10 +142,17 @@ def as_known(facts: list[PersonFact], day: date) -> list[PersonFact]:
 def placement(known: list[PersonFact], as_of: date) -> object:
     """Return the desa of who is recorded by a day; for *date unknown*, of who has no day at all."""
     withdrawn = {fact.data.recording for fact in known if isinstance(fact.data, Withdrawn)}
+    withdrawn_of = [
+        (fact.data.recording, fact.data.producer)
+        for fact in known
+        if isinstance(fact.data, WithdrawnOf)
+    ]
     standing = [
         (fact.occurred_on, fact.id, fact.data.domicile)
         for fact in known
-        if isinstance(fact.data, Captured) and fact.data.recording not in withdrawn
+        if isinstance(fact.data, Captured)
+        and fact.data.recording not in withdrawn
+        and (fact.data.recording, fact.producer) not in withdrawn_of
     ]
     if not standing:
         return None

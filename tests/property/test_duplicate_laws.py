@@ -4,11 +4,21 @@ from datetime import date
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from projections.duplicate.contributions import DEVICE_TABLE, TABLE
 from projections.duplicate.state import cases_of, name_of, standing_recordings
 from projections.facts import COUNTS, REVOKED, Fact
-from projections.person.facts import Captured, CaseResolved, Observed, PersonFact, Withdrawn
+from projections.person.facts import (
+    Captured,
+    CaseResolved,
+    Observed,
+    PersonData,
+    PersonFact,
+    Withdrawn,
+    WithdrawnOf,
+)
+from projections.person.state import placement_moves
 from projections.tables import ENTITY_KINDS, PERSON
 from projections.verification.vocabulary import DUPLICATE_RECORD, RECORDED_HERE_ONLY
 from tests.support.rows import RULES
@@ -80,6 +90,37 @@ def test_a_recording_that_does_not_count_or_was_withdrawn_makes_no_case() -> Non
     withdrawn: PersonFact = Fact("office", 1, 1, b"", START_MS, START_MS, "b", COUNTS, None,
         Withdrawn("recorder-2-1"))  # fmt: skip
     assert outcomes(FIRST, ELSEWHERE, withdrawn) == {}
+
+
+def test_of_recordings_that_two_devices_gave_one_id_the_named_one_is_withdrawn() -> None:
+    made = [
+        structs.replace(fact, data=structs.replace(fact.data, recording="r-1"))
+        for fact in (FIRST, ELSEWHERE)
+        if isinstance(fact.data, Captured)
+    ]
+
+    def standing_after(data: PersonData) -> list[str]:
+        said: PersonFact = Fact("office", 1, 1, b"", START_MS, START_MS, "b", COUNTS, None, data)
+        moves = placement_moves([*made, said], RULES.zone)
+        standing = standing_recordings([*made, said])
+        # Both readings of the set agree on whether anybody stands.
+        assert bool(standing) == (bool(moves) and moves[-1].after is not None)
+        return [fact.producer for fact in standing]
+
+    assert standing_after(WithdrawnOf("r-1", "recorder-1")) == ["recorder-2"]
+    assert standing_after(WithdrawnOf("r-1", "recorder-2")) == ["recorder-1"]
+    assert standing_after(WithdrawnOf("r-1", "recorder-3")) == ["recorder-1", "recorder-2"]
+    assert standing_after(WithdrawnOf("r-2", "recorder-1")) == ["recorder-1", "recorder-2"]
+    assert standing_after(Withdrawn("r-1")) == []
+
+
+def test_a_person_lives_where_the_recording_was_made_that_is_not_withdrawn() -> None:
+    for producer, desa in (("recorder-1", "64.08.05.2001"), ("recorder-2", "64.08.04.2001")):
+        said: PersonFact = Fact("office", 1, 1, b"", START_MS, START_MS, "b", COUNTS, None,
+            WithdrawnOf(f"{producer}-1", producer))  # fmt: skip
+        last = placement_moves([FIRST, ELSEWHERE, said], RULES.zone)[-1].after
+        assert last is not None
+        assert last.desa == desa
 
 
 def test_a_resolution_settles_a_case_until_a_recording_comes_that_it_does_not_name() -> None:

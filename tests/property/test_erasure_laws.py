@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from projections.access.facts import Forgotten
 from projections.access.facts import decode_facts as decode_accesses
@@ -21,7 +22,15 @@ from projections.digest import differences, digests_of
 from projections.duplicate.contributions import TABLE as CASES
 from projections.memory_store import MemoryStore
 from projections.person.erasure import forget, order_of
-from projections.person.facts import Captured, Erasure, ListedIn, PersonFact, Suket, Withdrawn
+from projections.person.facts import (
+    Captured,
+    Erasure,
+    ListedIn,
+    PersonFact,
+    Suket,
+    Withdrawn,
+    WithdrawnOf,
+)
 from projections.person.facts import decode_facts as decode_people
 from projections.person.niks import ERASED, open_nik
 from projections.tables import CELL_TABLES, ENTITY_KINDS, PERSON, Contributions
@@ -135,7 +144,11 @@ def test_of_an_erased_person_no_row_holds_what_names_one(seed: int) -> None:
         assert sealed == ERASED
         for fact in facts:
             match fact.data:
-                case Captured(recording=number) | Withdrawn(recording=number):
+                case (
+                    Captured(recording=number)
+                    | Withdrawn(recording=number)
+                    | WithdrawnOf(recording=number)
+                ):
                     assert number.startswith("\0")
                 case Suket(number=number):
                     assert number.startswith("\0")
@@ -196,13 +209,29 @@ def holds_no_more_than_sums(store: MemoryStore) -> None:
     assert token not in b"".join(raw for _, raw in tables["cohort_entry"])  # type: ignore[misc]  # bytes
     assert b"at the desk" not in b"".join(raw for _, raw in tables["person_access"])  # type: ignore[misc]
     assert [people for *_, people in tables["coverage_month"]] == [1]
-    assert [count for *_, count in store.tables()["access_cell"]] == [1]
+    assert [count for *_, count in store.tables()["access_cell"]] == [1, 1]
+
+
+def test_a_reason_given_by_token_comes_back_under_no_later_key() -> None:
+    """Under another key the order is its person's, and the token is nobody's: it finds no order."""
+    rules = replace(RULES, person_key=bytes([7]) * 32)
+    store = MemoryStore()
+    opener = Opener(rules=rules, registrar_key=REGISTRAR_KEY.public, readers=[READER])
+    intakes = [opener.open_record(record) for record in life_of_one_person()]
+    asyncio.run(
+        fold_in_memory(store, intakes, rules=rules, root=REGISTRAR_KEY.public, opener=opener)
+    )
+    readings: dict[object, Any] = dict(store.tables()["person_access"])  # type: ignore[arg-type]  # pairs
+    assert readings.keys() == {RULES.token(nik(1)), rules.token(nik(1))}
+    assert b"at the desk" not in b"".join(readings.values())
+    assert [count for *_, count in store.tables()["access_cell"]] == [1, 1]
 
 
 def life_of_one_person() -> list[LogRecord]:
     """Return the enrolments, and a record each for what is told of one person.
 
-    Two recordings, the withdrawal of one, an entry of a list, a letter, a reading, and the order.
+    Two recordings, the withdrawal of one (by id, and by whose it is), an entry of a list, a
+    letter, readings by NIK and by token, and the order.
     """
     registrar = Life(REGISTRAR, REGISTRAR_KEY, kind="registrar")
     dev, kpu, centre, api = (
@@ -222,14 +251,22 @@ def life_of_one_person() -> list[LogRecord]:
     reading = events.PersonAccessed(
         nik=person, caller="office", call="get_person", reason="at the desk"
     )
+    by_token = events.PersonTokenAccessed(
+        person=RULES.token(person).hex(),
+        caller="office",
+        call="get_person_nik",
+        reason="at the desk",
+    )
     order = events.ErasureOrdered(nik=person, order="2018/4", reason="test")
     for partition, raw in enumerate(
         (
             recordings,
-            dev.seal(dev.event(withdrawn)),
+            dev.seal(
+                dev.event(withdrawn), dev.event(structs.replace(withdrawn, producer="recorder"))
+            ),
             kpu.seal(kpu.event(listed)),
             centre.seal(centre.event(letter)),
-            api.seal(api.event(reading)),
+            api.seal(api.event(reading), api.event(by_token)),
             registrar.seal(registrar.event(order)),
         )
     ):

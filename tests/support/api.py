@@ -15,7 +15,7 @@ from projections.api.office import Office
 from projections.api.openapi import describe
 from projections.api.routes import ROUTES, Route
 from rekam.domain.errors import RekamError
-from rekam.domain.events import PersonAccessed
+from rekam.domain.events import AccessRecord, PersonAccessed, PersonTokenAccessed
 from rekam.domain.keys import SigningKey
 from rekam.domain.topics import SEGMENTS
 from rekam.runtime.metrics import Metrics
@@ -33,14 +33,24 @@ class Recorded:
     """Takes records of access and shows them; or fails, as a full disk does."""
 
     def __init__(self, *, error: RekamError | None = None) -> None:
-        self.accesses: list[PersonAccessed] = []
+        self.accesses: list[AccessRecord] = []
         self._error = error
 
-    async def record(self, accesses: Sequence[PersonAccessed]) -> None:
+    async def record(self, accesses: Sequence[AccessRecord]) -> None:
         """Keep them in memory."""
         if self._error is not None:
             raise self._error
         self.accesses += accesses
+
+    @property
+    def by_nik(self) -> list[PersonAccessed]:
+        """Return the records that name a NIK."""
+        return [one for one in self.accesses if isinstance(one, PersonAccessed)]
+
+    @property
+    def by_token(self) -> list[PersonTokenAccessed]:
+        """Return those that name a token, because no NIK is kept."""
+        return [one for one in self.accesses if isinstance(one, PersonTokenAccessed)]
 
 
 def office(*, accesses: Recorded | None = None) -> Office:

@@ -22,6 +22,7 @@ from rekam.domain.events import (
     Heartbeat,
     KeyRotated,
     PersonAccessed,
+    PersonTokenAccessed,
     ProducerEnrolled,
     ProducerRevoked,
     RangeDeclaredLost,
@@ -152,6 +153,15 @@ DATA: tuple[EventData, ...] = (
         reason="diisi dua kali",
         first=17,
         last=20,
+    ),
+    PersonTokenAccessed(
+        person="00112233445566778899aabbccddeeff",
+        caller="office/siti",
+        call="get_person",
+        reason="mencetak kartu di loket",
+    ),
+    RecordingWithdrawn(
+        recording="r-1", nik=NIK, reason="NIK orang lain", producer="recorder-64.08.04-1"
     ),
 )
 

@@ -252,7 +252,12 @@ class _Office:
 
     def _withdrawn(self, _life: _Device) -> events.EventData:
         person, recording = self.choose.choice(self.recorded or [(0, "dev-a-0")])
-        return events.RecordingWithdrawn(recording=recording, nik=nik(person), reason="test")
+        maker, number = recording.rsplit("-", 1)
+        # Most name nobody, some whose recording it is, and some another, of whom there is none.
+        named = {"1": maker, "3": maker, "5": "dev-z"}.get(number)
+        return events.RecordingWithdrawn(
+            recording=recording, nik=nik(person), reason="test", producer=named
+        )
 
     def _observed(self, _life: _Device) -> events.EventData:
         return events.StatusObserved(

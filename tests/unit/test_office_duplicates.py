@@ -40,6 +40,15 @@ def test_a_recording_under_a_wrong_number_is_withdrawn_and_the_case_settled(
     assert resolved.recordings == ("recorder-01/1/7", "recorder-02/1/3")
 
 
+def test_a_withdrawal_names_whose_recording_is_meant(office: Settings) -> None:
+    arguments = (*RESOLVE, *LOOKED_AT, "--outcome", "wrong_nik", "--withdraw", "r-3")
+    assert run((*arguments, "--withdraw-from", "recorder-02")) == TRY_AGAIN
+    withdrawn, _ = (event.data for event in waiting(office, registrar_folder(office)))
+    assert withdrawn == RecordingWithdrawn(
+        recording="r-3", nik=NIK, reason="fotonya beda", producer="recorder-02"
+    )
+
+
 def test_a_dry_run_states_nothing(office: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run((*RESOLVE, *LOOKED_AT, "--outcome", "same_person", "--dry-run")) == 0
     assert "would resolve two_recordings: same_person, 2 recordings" in capsys.readouterr().out
@@ -52,6 +61,11 @@ def test_a_dry_run_states_nothing(office: Settings, capsys: pytest.CaptureFixtur
         (("--outcome", "same_person"), "--recording is missing"),
         ((*LOOKED_AT, "--outcome", "wrong_nik"), "--withdraw goes with"),
         ((*LOOKED_AT, "--outcome", "same_person", "--withdraw", "r"), "--withdraw goes with"),
+        ((*LOOKED_AT, "--outcome", "same_person", "--withdraw-from", "r"), "goes with --withdraw"),
+        (
+            (*LOOKED_AT, "--outcome", "wrong_nik", "--withdraw", "r", "--withdraw-from", NIK),
+            "RecordingWithdrawn",
+        ),
         ((*LOOKED_AT, "--outcome", "same_person", "--recording", NIK), "holds the NIK"),
         ((*LOOKED_AT, "--outcome", "guessed"), "'guessed' is not one of"),
     ],
