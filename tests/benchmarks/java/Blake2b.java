@@ -1,4 +1,4 @@
-/** Keyed BLAKE2b of 16 bytes for messages of at most one block (RFC 7693); the JDK has none. */
+/** Keyed BLAKE2b for messages of at most one block (RFC 7693); the JDK has none. */
 final class Blake2b {
     private static final int BLOCK_BYTES = 128;
     private static final long[] IV = {
@@ -22,10 +22,14 @@ final class Blake2b {
     private final long[] v = new long[16];
     private final long[] m = new long[16];
 
-    /** The key's block is compressed once, so a token costs one compression and not two. */
-    Blake2b(byte[] key) {
+    /** The key's block is compressed once, so a hash costs one compression and not two. */
+    Blake2b(byte[] key, int digestBytes, String personalization) {
         long[] h = IV.clone();
-        h[0] ^= 0x01010000L ^ ((long) key.length << 8) ^ Token.BYTES;
+        h[0] ^= 0x01010000L ^ ((long) key.length << 8) ^ digestBytes;
+        byte[] person = personalization.getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+        load(person, person.length);
+        h[6] ^= m[0];
+        h[7] ^= m[1];
         load(key, key.length);
         compress(h, BLOCK_BYTES, false);
         keyed = h;
@@ -33,9 +37,14 @@ final class Blake2b {
 
     /** Returns the token of a NIK, as ASCII bytes. */
     Token token(byte[] nik) {
+        return hash(nik);
+    }
+
+    /** Returns the first 16 bytes of a message's hash. */
+    Token hash(byte[] message) {
         long[] h = keyed.clone();
-        load(nik, nik.length);
-        compress(h, BLOCK_BYTES + nik.length, true);
+        load(message, message.length);
+        compress(h, BLOCK_BYTES + message.length, true);
         return new Token(Long.reverseBytes(h[0]), Long.reverseBytes(h[1]));
     }
 

@@ -10,6 +10,15 @@ final class Cells {
 
     record Verification(String desa, String status) {}
 
+    record Age(String desa, String status, int sinceOn) {}
+
+    record Turn(String desa, String turn, String before, String after) {}
+
+    /** Of an open one: nothing in the log resolves any. */
+    record Case(String id, String kind, String desa, int sinceOn, Token token) {}
+
+    record Device(String producer, String caseId) {}
+
     // Rows are locked in one order by everybody.
     static final Comparator<Coverage> COVERAGE_ORDER =
             Comparator.comparing(Coverage::desa)
@@ -23,10 +32,31 @@ final class Cells {
                     .thenComparingInt(Span::known);
     static final Comparator<Verification> VERIFICATION_ORDER =
             Comparator.comparing(Verification::desa).thenComparing(Verification::status);
+    static final Comparator<Age> AGE_ORDER =
+            Comparator.comparing(Age::desa)
+                    .thenComparing(Age::status)
+                    .thenComparingInt(Age::sinceOn);
+    static final Comparator<Turn> TURN_ORDER =
+            Comparator.comparing(Turn::desa)
+                    .thenComparing(Turn::turn)
+                    .thenComparing(Turn::before)
+                    .thenComparing(Turn::after);
+    static final Comparator<Case> CASE_ORDER =
+            Comparator.comparing(Case::id)
+                    .thenComparing(Case::kind)
+                    .thenComparing(Case::desa)
+                    .thenComparingInt(Case::sinceOn)
+                    .thenComparing(Case::token);
+    static final Comparator<Device> DEVICE_ORDER =
+            Comparator.comparing(Device::producer).thenComparing(Device::caseId);
 
     final Map<Coverage, Long> coverage = new HashMap<>();
     final Map<Span, Long> duplicates = new HashMap<>();
     final Map<Verification, Long> verification = new HashMap<>();
+    final Map<Age, Long> ages = new HashMap<>();
+    final Map<Turn, Long> turns = new HashMap<>();
+    final Map<Case, Long> cases = new HashMap<>();
+    final Map<Device, Long> devices = new HashMap<>();
 
     void coverage(String desa, int occurredOn, int knownOn, Person.Fact cause, long people) {
         coverage.merge(
@@ -41,6 +71,22 @@ final class Cells {
 
     void verification(String desa, String status, long people) {
         verification.merge(new Verification(desa, status), people, Long::sum);
+    }
+
+    void age(String desa, String status, int sinceOn, long people) {
+        ages.merge(new Age(desa, status, sinceOn), people, Long::sum);
+    }
+
+    void turn(String desa, String turn, Vocabulary.Step step, long people) {
+        turns.merge(new Turn(desa, turn, step.before(), step.after()), people, Long::sum);
+    }
+
+    void duplicateCase(Case one, long people) {
+        cases.merge(one, people, Long::sum);
+    }
+
+    void device(String producer, String caseId, long recordings) {
+        devices.merge(new Device(producer, caseId), recordings, Long::sum);
     }
 
     /** Coverage by whole months: of each cell the month in which it lies. */

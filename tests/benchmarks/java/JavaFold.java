@@ -73,7 +73,7 @@ public final class JavaFold {
                         keys,
                         bytes(options, "reader_seed"),
                         bytes(options, "reader_public"),
-                        new Blake2b(bytes(options, "person_key")));
+                        new Blake2b(bytes(options, "person_key"), Token.BYTES, ""));
         Properties login = new Properties();
         login.setProperty("user", options.getProperty("user"));
         login.setProperty("reWriteBatchedInserts", "true");
@@ -83,6 +83,7 @@ public final class JavaFold {
                     new Tables(
                             connection,
                             new Calendar(options.getProperty("zone")),
+                            new Cases(bytes(options, "person_key")),
                             bytes(options, "nik_key"));
             JavaFold fold = new JavaFold(options, tables, reader);
             tables.begin(producers);

@@ -3,15 +3,16 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /** What is remembered of a person, and what it adds to which cells. */
 final class Person {
     static final int DATE_UNKNOWN = Integer.MAX_VALUE;
     private static final String UNPLACED = "-";
-    private static final String RECORDED_HERE_ONLY = "BIO_CAPTURED";
-    private static final String DUPLICATE_RECORD = "DUPLICATE_RECORD";
+    private static final long AHEAD_MS_MAX = 24 * 3_600_000L;
     private static final byte CAPTURED = 0;
     private static final byte OBSERVED = 1;
 
@@ -56,6 +57,10 @@ final class Person {
         boolean isCaptured() {
             return kind == CAPTURED;
         }
+
+        boolean isSeen() {
+            return kind == OBSERVED && counts && observedMs <= knownMs + AHEAD_MS_MAX;
+        }
     }
 
     private static final Comparator<Fact> IDENTITY =
@@ -63,6 +68,8 @@ final class Person {
                     .thenComparingInt(Fact::epoch)
                     .thenComparingLong(Fact::seq)
                     .thenComparing(Fact::variant, Long::compareUnsigned);
+    private static final Comparator<Fact> KNOWN_ORDER =
+            Comparator.comparingLong(Fact::knownMs).thenComparing(IDENTITY);
     private static final Comparator<Fact> OBSERVED_ORDER =
             Comparator.comparingLong(Fact::observedMs).thenComparing(IDENTITY);
 
@@ -91,23 +98,25 @@ final class Person {
     private record Placement(String desa, int occurredOn) {}
 
     /** Adds what the facts contribute, `sign` times. */
-    static void contribute(List<Fact> facts, long sign, Calendar calendar, Cells cells) {
+    static void contribute(
+            Token token, List<Fact> facts, long sign, Calendar calendar, Cases cases, Cells cells) {
         List<Fact> recordings = new ArrayList<>(1);
-        Fact latest = null;
+        List<Fact> seen = new ArrayList<>(facts.size());
         int duplicates = 0;
         for (Fact fact : facts) {
             if (fact.isCaptured()) {
                 recordings.add(fact);
             } else {
-                if (fact.detail.equals(DUPLICATE_RECORD)) {
+                if (fact.detail.equals(Vocabulary.DUPLICATE_RECORD)) {
                     duplicates++;
                 }
-                if (fact.counts
-                        && (latest == null || OBSERVED_ORDER.compare(fact, latest) > 0)) {
-                    latest = fact;
+                if (fact.isSeen()) {
+                    seen.add(fact);
                 }
             }
         }
+        seen.sort(OBSERVED_ORDER);
+        Fact latest = seen.isEmpty() ? null : seen.get(seen.size() - 1);
         Placement placed = null;
         int knownOn = 0;
         if (recordings.size() > 1) {
@@ -128,19 +137,83 @@ final class Person {
                 placed = now;
             }
         }
+        String desa = placed == null ? UNPLACED : placed.desa;
         if (latest != null) {
-            cells.verification(placed == null ? UNPLACED : placed.desa, latest.detail, sign);
+            cells.verification(desa, latest.detail, sign);
+            if (latest.detail.equals(Vocabulary.SENT)) {
+                cells.age(desa, latest.detail, calendar.day(since(seen)), sign);
+            }
+            turns(desa, seen, sign, cells);
         } else if (placed != null) {
-            cells.verification(placed.desa, RECORDED_HERE_ONLY, sign);
+            cells.verification(desa, Vocabulary.RECORDED_HERE_ONLY, sign);
+        }
+        boolean isShown = latest != null && latest.detail.equals(Vocabulary.DUPLICATE_RECORD);
+        if (isShown || recordings.size() > 1) {
+            List<Fact> standing = new ArrayList<>(recordings);
+            standing.removeIf(fact -> !fact.counts);
+            standing.sort(KNOWN_ORDER);
+            Long differing = differSince(standing);
+            if (differing != null) {
+                cases.open(
+                        token, Cases.TWO_RECORDINGS, desa, calendar.day(differing), standing, sign,
+                        cells);
+            }
+            if (isShown) {
+                cases.open(
+                        token, Cases.CENTRE_DUPLICATE, desa, calendar.day(since(seen)), standing,
+                        sign, cells);
+            }
         }
         if (duplicates > 0 && placed != null) {
-            if (duplicates > 1 || recordings.size() > 1 || !latest.detail.equals(DUPLICATE_RECORD)) {
+            if (duplicates > 1 || recordings.size() > 1 || !isShown) {
                 throw new UnsupportedOperationException("a duplicate that comes and goes");
             }
             int day = Math.max(placed.occurredOn, calendar.day(latest.observedMs));
             cells.duplicate(
                     placed.desa, day, Math.max(knownOn, calendar.day(latest.knownMs)), sign);
         }
+    }
+
+    /** Returns since when the last of observations says what it says. */
+    private static long since(List<Fact> seen) {
+        int at = seen.size() - 1;
+        while (at > 0 && seen.get(at - 1).detail.equals(seen.get(at).detail)) {
+            at--;
+        }
+        return seen.get(at).observedMs;
+    }
+
+    /** Adds what was no step forward, each once however often it happened. */
+    private static void turns(String desa, List<Fact> seen, long sign, Cells cells) {
+        Set<Vocabulary.Step> found = null;
+        String before = null;
+        for (Fact fact : seen) {
+            String after = fact.detail;
+            if (!after.equals(before) && Vocabulary.isKnown(after)) {
+                if (before != null) {
+                    Vocabulary.Step step = new Vocabulary.Step(before, after);
+                    String turn = Vocabulary.turn(step);
+                    if (turn != null) {
+                        found = found == null ? new HashSet<>() : found;
+                        if (found.add(step)) {
+                            cells.turn(desa, turn, step, sign);
+                        }
+                    }
+                }
+                before = after;
+            }
+        }
+    }
+
+    /** Returns since when recordings are known that are no retakes of the first; null: they are. */
+    private static Long differSince(List<Fact> standing) {
+        for (Fact fact : standing) {
+            Fact first = standing.get(0);
+            if (!fact.producer.equals(first.producer) || !fact.place.equals(first.place)) {
+                return fact.knownMs;
+            }
+        }
+        return null;
     }
 
     private static Placement placement(List<Fact> recordings) {

@@ -42,8 +42,8 @@ final class Tables {
             desa text COLLATE "C", occurred_on date, known_on date, cause text, producer text,
             mode text, people bigint NOT NULL,
             PRIMARY KEY (desa, occurred_on, known_on, cause, producer, mode) INCLUDE (people));
-        CREATE INDEX ON java_coverage_cell (desa, known_on, (occurred_on + 0))
-            WHERE occurred_on < known_on;
+        CREATE INDEX ON java_coverage_cell (known_on, desa, (occurred_on + 0))
+            INCLUDE (occurred_on, people) WHERE occurred_on < known_on;
         CREATE INDEX ON java_coverage_cell (desa, known_on) WHERE occurred_on = 'infinity';
         CREATE TABLE java_coverage_duplicate (
             desa text COLLATE "C", occurred_on date, known_on date, people bigint NOT NULL,
@@ -51,20 +51,38 @@ final class Tables {
         CREATE TABLE java_coverage_month (
             desa text COLLATE "C", occurred_month date, known_month date, people bigint NOT NULL,
             PRIMARY KEY (desa, occurred_month, known_month) INCLUDE (people));
-        CREATE INDEX ON java_coverage_month (desa, known_month, (occurred_month + 0))
-            WHERE occurred_month < known_month;
+        CREATE INDEX ON java_coverage_month (known_month, desa, (occurred_month + 0))
+            INCLUDE (occurred_month, people) WHERE occurred_month < known_month;
         CREATE INDEX ON java_coverage_month (desa, known_month) WHERE occurred_month = 'infinity';
         CREATE TABLE java_coverage_year (
             desa text COLLATE "C", occurred_year date, known_year date, people bigint NOT NULL,
             PRIMARY KEY (desa, occurred_year, known_year) INCLUDE (people));
+        CREATE TABLE java_duplicate_case (
+            case_id text COLLATE "C", kind text, state text, outcome text, desa text COLLATE "C",
+            since_on date, token bytea, people bigint NOT NULL,
+            PRIMARY KEY (case_id, kind, state, outcome, desa, since_on, token))
+            WITH (fillfactor = 50);
+        CREATE INDEX ON java_duplicate_case (desa);
+        CREATE TABLE java_duplicate_device (
+            producer text COLLATE "C", case_id text COLLATE "C", recordings bigint NOT NULL,
+            PRIMARY KEY (producer, case_id)) WITH (fillfactor = 50);
+        CREATE INDEX ON java_duplicate_device (case_id);
         CREATE TABLE java_verification_cell (
-            desa text, status text, people bigint NOT NULL,
+            desa text COLLATE "C", status text, people bigint NOT NULL,
             PRIMARY KEY (desa, status)) WITH (fillfactor = 50);
+        CREATE TABLE java_verification_age (
+            desa text COLLATE "C", status text, since_on date, people bigint NOT NULL,
+            PRIMARY KEY (desa, status, since_on)) WITH (fillfactor = 50);
+        CREATE TABLE java_verification_turn (
+            desa text COLLATE "C", turn text, before_status text, after_status text,
+            people bigint NOT NULL,
+            PRIMARY KEY (desa, turn, before_status, after_status)) WITH (fillfactor = 50);
         """;
     private static final String FORGET = """
         TRUNCATE java_position, java_producer, java_segment, java_person, java_coverage_cell,
             java_coverage_duplicate, java_coverage_month, java_coverage_year,
-            java_verification_cell
+            java_verification_cell, java_verification_age, java_verification_turn,
+            java_duplicate_case, java_duplicate_device
         """;
     private static final String ADD_DUPLICATE = """
         INSERT INTO java_coverage_duplicate AS stored (desa, occurred_on, known_on, people)
@@ -84,12 +102,14 @@ final class Tables {
 
     private final Connection connection;
     private final Calendar calendar;
+    private final Cases cases;
     private final Person.Codec codec = new Person.Codec();
     private final Cipher nikCipher = Cipher.getInstance("AES/ECB/NoPadding");
 
-    Tables(Connection connection, Calendar calendar, byte[] nikKey)
+    Tables(Connection connection, Calendar calendar, Cases cases, byte[] nikKey)
             throws SQLException, GeneralSecurityException {
         this.connection = connection;
+        this.cases = cases;
         this.calendar = calendar;
         nikCipher.init(Cipher.ENCRYPT_MODE, new SecretKeySpec(nikKey, "AES"));
         execute(CREATE);
@@ -169,48 +189,56 @@ final class Tables {
     private void foldPeople(
             SortedMap<Token, List<Person.Fact>> added, Map<Token, String> niks, Cells cells)
             throws Exception {
-        byte[][] keys = new byte[added.size()][];
-        int number = 0;
-        try (PreparedStatement make =
+        Map<Token, byte[]> stored = lockPeople(added.keySet());
+        try (PreparedStatement write =
                 connection.prepareStatement(
-                        "INSERT INTO java_person (key, facts) VALUES (?, ''::bytea)"
-                                + " ON CONFLICT DO NOTHING")) {
-            for (Token token : added.keySet()) {
-                keys[number] = token.bytes();
-                make.setBytes(1, keys[number++]);
-                make.addBatch();
-            }
-            make.executeBatch();
-        }
-        try (PreparedStatement lock =
-                        connection.prepareStatement(
-                                "SELECT facts FROM java_person WHERE key = ANY (?)"
-                                        + " ORDER BY key FOR UPDATE");
-                PreparedStatement write =
-                        connection.prepareStatement(
-                                "INSERT INTO java_person (key, facts, nik) VALUES (?, ?, ?)"
-                                        + " ON CONFLICT (key) DO UPDATE"
-                                        + " SET facts = excluded.facts, nik = excluded.nik")) {
-            lock.setArray(1, connection.createArrayOf("bytea", keys));
-            try (ResultSet stored = lock.executeQuery()) {
-                number = 0;
-                for (Map.Entry<Token, List<Person.Fact>> entry : added.entrySet()) {
-                    stored.next(); // one row for each, in the same order
-                    List<Person.Fact> before = codec.decode(stored.getBytes(1));
-                    List<Person.Fact> now = Person.union(before, entry.getValue());
-                    if (!before.isEmpty()) {
-                        Person.contribute(before, -1, calendar, cells);
-                    }
-                    Person.contribute(now, 1, calendar, cells);
-                    String nik = niks.get(entry.getKey());
-                    write.setBytes(1, keys[number++]);
-                    write.setBytes(2, codec.encode(now));
-                    write.setBytes(3, nikCipher.doFinal(nik.getBytes(StandardCharsets.US_ASCII)));
-                    write.addBatch();
+                        "INSERT INTO java_person (key, facts, nik) VALUES (?, ?, ?)"
+                                + " ON CONFLICT (key) DO UPDATE"
+                                + " SET facts = excluded.facts, nik = excluded.nik")) {
+            for (Map.Entry<Token, List<Person.Fact>> entry : added.entrySet()) {
+                List<Person.Fact> before = codec.decode(stored.get(entry.getKey()));
+                List<Person.Fact> now = Person.union(before, entry.getValue());
+                if (!before.isEmpty()) {
+                    Person.contribute(entry.getKey(), before, -1, calendar, cases, cells);
                 }
+                Person.contribute(entry.getKey(), now, 1, calendar, cases, cells);
+                String nik = niks.get(entry.getKey());
+                write.setBytes(1, entry.getKey().bytes());
+                write.setBytes(2, codec.encode(now));
+                write.setBytes(3, nikCipher.doFinal(nik.getBytes(StandardCharsets.US_ASCII)));
+                write.addBatch();
             }
             write.executeBatch();
         }
+    }
+
+    /** Locks the rows that are there, in order, and makes the others; returns what is in them. */
+    private Map<Token, byte[]> lockPeople(Collection<Token> tokens) throws SQLException {
+        Object[] keys = tokens.stream().map(Token::bytes).toArray(byte[][]::new);
+        Map<Token, byte[]> stored = new HashMap<>(2 * keys.length);
+        try (PreparedStatement lock =
+                connection.prepareStatement(
+                        "SELECT key, facts FROM java_person WHERE key = ANY (?)"
+                                + " ORDER BY key FOR UPDATE")) {
+            lock.setArray(1, connection.createArrayOf("bytea", keys));
+            try (ResultSet found = lock.executeQuery()) {
+                while (found.next()) {
+                    stored.put(Token.of(found.getBytes(1)), found.getBytes(2));
+                }
+            }
+        }
+        try (PreparedStatement make =
+                connection.prepareStatement(
+                        "INSERT INTO java_person (key, facts) VALUES (?, ''::bytea)")) {
+            for (Token token : tokens) {
+                if (stored.putIfAbsent(token, new byte[0]) == null) {
+                    make.setBytes(1, token.bytes());
+                    make.addBatch();
+                }
+            }
+            make.executeBatch();
+        }
+        return stored;
     }
 
     // Position, producers, ledger ---------------------------------------------------------------
@@ -349,6 +377,7 @@ final class Tables {
         Map<Cells.Span, Long> months = cells.months();
         addSpans(ADD_MONTH, months);
         addSpans(ADD_YEAR, Cells.years(months));
+        writeCases(cells);
         try (PreparedStatement add =
                 connection.prepareStatement(
                         "INSERT INTO java_verification_cell AS stored (desa, status, people)"
@@ -359,6 +388,76 @@ final class Tables {
                 add.setString(1, cell.getKey().desa());
                 add.setString(2, cell.getKey().status());
                 add.setLong(3, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+        writeAges(cells);
+    }
+
+    private void writeCases(Cells cells) throws SQLException {
+        try (PreparedStatement add =
+                connection.prepareStatement(
+                        "INSERT INTO java_duplicate_case AS stored"
+                                + " (case_id, kind, state, outcome, desa, since_on, token, people)"
+                                + " VALUES (?, ?, 'open', '', ?, ?, ?, ?)"
+                                + " ON CONFLICT (case_id, kind, state, outcome, desa, since_on, token)"
+                                + " DO UPDATE SET people = stored.people + excluded.people")) {
+            for (Map.Entry<Cells.Case, Long> cell : inOrder(cells.cases, Cells.CASE_ORDER)) {
+                add.setString(1, cell.getKey().id());
+                add.setString(2, cell.getKey().kind());
+                add.setString(3, cell.getKey().desa());
+                add.setObject(4, Calendar.date(cell.getKey().sinceOn()));
+                add.setBytes(5, cell.getKey().token().bytes());
+                add.setLong(6, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+        try (PreparedStatement add =
+                connection.prepareStatement(
+                        "INSERT INTO java_duplicate_device AS stored (producer, case_id, recordings)"
+                                + " VALUES (?, ?, ?) ON CONFLICT (producer, case_id)"
+                                + " DO UPDATE SET recordings ="
+                                + " stored.recordings + excluded.recordings")) {
+            for (Map.Entry<Cells.Device, Long> cell : inOrder(cells.devices, Cells.DEVICE_ORDER)) {
+                add.setString(1, cell.getKey().producer());
+                add.setString(2, cell.getKey().caseId());
+                add.setLong(3, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+    }
+
+    private void writeAges(Cells cells) throws SQLException {
+        try (PreparedStatement add =
+                connection.prepareStatement(
+                        "INSERT INTO java_verification_age AS stored (desa, status, since_on, people)"
+                                + " VALUES (?, ?, ?, ?) ON CONFLICT (desa, status, since_on)"
+                                + " DO UPDATE SET people = stored.people + excluded.people")) {
+            for (Map.Entry<Cells.Age, Long> cell : inOrder(cells.ages, Cells.AGE_ORDER)) {
+                add.setString(1, cell.getKey().desa());
+                add.setString(2, cell.getKey().status());
+                add.setObject(3, Calendar.date(cell.getKey().sinceOn()));
+                add.setLong(4, cell.getValue());
+                add.addBatch();
+            }
+            add.executeBatch();
+        }
+        try (PreparedStatement add =
+                connection.prepareStatement(
+                        "INSERT INTO java_verification_turn AS stored"
+                                + " (desa, turn, before_status, after_status, people)"
+                                + " VALUES (?, ?, ?, ?, ?)"
+                                + " ON CONFLICT (desa, turn, before_status, after_status)"
+                                + " DO UPDATE SET people = stored.people + excluded.people")) {
+            for (Map.Entry<Cells.Turn, Long> cell : inOrder(cells.turns, Cells.TURN_ORDER)) {
+                add.setString(1, cell.getKey().desa());
+                add.setString(2, cell.getKey().turn());
+                add.setString(3, cell.getKey().before());
+                add.setString(4, cell.getKey().after());
+                add.setLong(5, cell.getValue());
                 add.addBatch();
             }
             add.executeBatch();

@@ -4,6 +4,11 @@ import java.nio.ByteBuffer;
 record Token(long high, long low) implements Comparable<Token> {
     static final int BYTES = 16;
 
+    static Token of(byte[] bytes) {
+        ByteBuffer in = ByteBuffer.wrap(bytes);
+        return new Token(in.getLong(), in.getLong());
+    }
+
     byte[] bytes() {
         return ByteBuffer.allocate(BYTES).putLong(high).putLong(low).array();
     }
