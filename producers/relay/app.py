@@ -16,14 +16,18 @@ from producers.gateway.cursors import ReceiptCache
 from producers.gateway.serving import Desk, Limits
 from producers.relay.custody import Custody
 from producers.relay.forwarder import Forwarder, ForwarderOptions
-from producers.relay.store import STORAGE, STORE_BYTES_MAX, CustodyStore
+from producers.relay.store import (
+    LOCK_FILE,
+    STORAGE,
+    STORE_BYTES_MAX,
+    STORE_FILE,
+    CustodyStore,
+)
 from rekam.domain.errors import Misconfigured
 from rekam.domain.ids import KeyId
 from rekam.domain.keys import VerifyKey
 from rekam.runtime.metrics import Metrics
 
-STORE_FILE: Final = "relay.db"
-LOCK_FILE: Final = "relay.lock"
 STOP_SECONDS_MAX: Final = 5.0
 """How long a send upstream may go on after `stopping` is set; then it is sent again next time."""
 

@@ -1,17 +1,20 @@
-"""`rekam relay run`."""
+"""`rekam relay run` and `rekam relay status`."""
 
 import asyncio
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 import uvloop
 
 from producers.device.addresses import open_routes
 from producers.gateway.commands import tls_of
 from producers.relay.app import RelayOptions, run_relay
+from producers.relay.standing import RelayStanding, standing_of
 from producers.relay.store import STORE_BYTES_MAX
 from rekam.domain.errors import Misconfigured
 from rekam.domain.ids import KeyId
@@ -92,6 +95,58 @@ def run(
                 options=RelayOptions(port=port, tls=tls_of(settings), bytes_max=mib_max * MIB),
             )
         )
+
+
+@relay.command()
+@click.option(
+    "--home",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of its store.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(*, folder: Path, as_json: bool) -> None:
+    """Show what it holds, of whom, and what that waits for. Works beside `relay run`."""
+    standing = standing_of(folder)
+    if as_json:
+        click.echo(msgspec.json.encode(standing))
+        return
+    running = "not running" if standing.process is None else f"process {standing.process}"
+    for name, value in (
+        ("relay", f"{standing.home}, {running}"),
+        ("held", f"{standing.segments} segments, {standing.events} events, {_mb(standing.bytes)}"),
+        ("not forwarded", f"{standing.waiting_segments} segments"),
+        ("refused upstream", f"{standing.refused_segments} segments"),
+        ("disk", f"{_mb(standing.file_bytes)} in its file; {_mb(standing.disk_free_bytes)} free"),
+    ):
+        click.echo(f"{name:<18}{value}")
+    for one in standing.producers:
+        click.echo(
+            f"  {one.producer:<24}{one.segments} segments, {one.waiting_segments} not forwarded, "
+            f"newest receipt {_moment(one.receipt_as_of_ms)}"
+        )
+    click.echo(f"{'now':<18}{_advice(standing)}")
+
+
+def _advice(standing: RelayStanding) -> str:
+    if standing.process is None and standing.segments:
+        return "start `rekam relay run`: what is held is on its way only while it runs"
+    if standing.refused_segments:
+        return "see at the office why these are quarantined; they stay here until a receipt"
+    if standing.waiting_segments:
+        return "wait; if it does not shrink, see that the upstream can be reached from here"
+    if standing.segments:
+        return "nothing: all is forwarded, and stays until a receipt proves that it arrived"
+    return "nothing: it holds nothing"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"
+
+
+def _moment(ms: int | None) -> str:
+    return "none" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _trusted(paths: tuple[Path, ...], settings: Settings) -> dict[KeyId, VerifyKey]:

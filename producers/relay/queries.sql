@@ -59,3 +59,10 @@ SELECT raw FROM receipt;
 -- name: select_status
 -- How much is held: segments, of them not forwarded yet, bytes.
 SELECT count(*), count(*) FILTER (WHERE state = 'waiting'), coalesce(sum(bytes), 0) FROM segment;
+
+-- name: select_held
+-- What is held of each producer, and of when its newest receipt is.
+SELECT segment.producer, count(*), sum(last - first + 1), count(*) FILTER (WHERE state = 'waiting'),
+    count(*) FILTER (WHERE state = 'refused'), sum(bytes), max(receipt.as_of_ms)
+FROM segment LEFT JOIN receipt USING (producer)
+GROUP BY segment.producer ORDER BY segment.producer;

@@ -34,6 +34,9 @@ from rekam.domain.receipt import Receipt, Run
 from rekam.domain.segment import Header
 from rekam.runtime.queries import load_queries
 
+STORE_FILE: Final = "relay.db"
+LOCK_FILE: Final = "relay.lock"
+
 STORE_BYTES_MAX: Final = 4 * 1024**3
 """Disk budget: some 400 thousand full segments, 200 million events."""
 

@@ -13,9 +13,8 @@ import pytest
 
 from producers.device.gateway_route import GatewayRoute
 from producers.device.outbox_file import Storage
-from producers.relay.app import STORE_FILE
 from producers.relay.forwarder import ForwarderOptions
-from producers.relay.store import CustodyStore
+from producers.relay.store import STORE_FILE, CustodyStore
 from rekam.domain.errors import RekamError
 from rekam.domain.receipt import open_receipt
 from rekam.domain.segment import parse

@@ -153,6 +153,16 @@ async def make_topics(topics: Topics) -> LogTopics:
     )
 
 
+def client_of(address: str, *, ca: Path | None = None) -> httpx.AsyncClient:
+    """Return a client of a server of this process; it trusts `ca` alone, if that is given."""
+    return httpx.AsyncClient(
+        base_url=address.replace(EVERYWHERE, LOOPBACK),
+        trust_env=False,
+        timeout=60,
+        verify=True if ca is None else ssl.create_default_context(cafile=str(ca)),
+    )
+
+
 @asynccontextmanager
 async def serving(
     backend: RunningBackend,
@@ -179,12 +189,7 @@ async def serving(
         )
         found = await address  # a start that fails cancels this
         try:
-            async with httpx.AsyncClient(
-                base_url=found.replace(EVERYWHERE, LOOPBACK),
-                trust_env=False,
-                timeout=60,
-                verify=True if ca is None else ssl.create_default_context(cafile=str(ca)),
-            ) as http:
+            async with client_of(found, ca=ca) as http:
                 yield Gateway(found, http)
         finally:
             stopping.set()

@@ -15,18 +15,19 @@ import httpx
 from producers.device.gateway_route import GatewayRoute
 from producers.device.outbox_file import Storage
 from producers.device.route import Delivery, Route, SegmentVerdict
+from producers.gateway.app import Tls
 from producers.gateway.backend import Outcome
 from producers.gateway.cursors import Known, ReceiptCache
 from producers.gateway.intake import Judged
 from producers.gateway.serving import Limits
-from producers.relay.app import STORE_FILE, RelayOptions, run_relay, serve_store
+from producers.relay.app import RelayOptions, run_relay, serve_store
 from producers.relay.forwarder import ForwarderOptions
-from producers.relay.store import STORE_BYTES_MAX, CustodyStore, StoreStatus
+from producers.relay.store import STORE_BYTES_MAX, STORE_FILE, CustodyStore, StoreStatus
 from rekam.domain.errors import Unavailable
 from rekam.domain.ids import ProducerId
 from rekam.domain.segment import Header
 from rekam.runtime.logging import configure_logging
-from tests.support.gateway import TRUSTED, Gateway, serving
+from tests.support.gateway import TRUSTED, Gateway, client_of, serving
 
 EAGER = ForwarderOptions(
     idle_seconds=0.05,
@@ -123,8 +124,10 @@ async def relay_at(
     options: ForwarderOptions = EAGER,
     bytes_max: int = STORE_BYTES_MAX,
     limits: Limits | None = None,
+    tls: Tls | None = None,
+    ca: Path | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Give a running relay."""
+    """Give a running relay; its client trusts the authority `ca` alone, if that is given."""
     stopping = asyncio.Event()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as tasks:
@@ -134,7 +137,11 @@ async def relay_at(
                 routes,
                 trusted=TRUSTED,
                 options=RelayOptions(
-                    port=0, bytes_max=bytes_max, forwarder=options, limits=limits or Limits()
+                    port=0,
+                    tls=tls,
+                    bytes_max=bytes_max,
+                    forwarder=options,
+                    limits=limits or Limits(),
                 ),
                 now_ms=now_ms,
                 stopping=stopping,
@@ -143,7 +150,7 @@ async def relay_at(
         )
         found = await address
         try:
-            async with httpx.AsyncClient(base_url=found, trust_env=False, timeout=60) as http:
+            async with client_of(found, ca=ca) as http:
                 yield Gateway(found, http)
         finally:
             stopping.set()
