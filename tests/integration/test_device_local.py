@@ -381,10 +381,13 @@ async def test_device_run_serves_records_while_no_route_works_and_ends_when_aske
 def example(language: str, endpoint: Endpoint) -> str:
     """Return the example of the documentation, with this endpoint in place of its addresses."""
     (code,) = re.findall(rf"^```{language}\n(.*?)^```", DOC, re.MULTILINE | re.DOTALL)
-    return (
-        str(code)
-        .replace("/run/rekam/rekam.sock", str(endpoint.path))
-        .replace("127.0.0.1:8090", f"127.0.0.1:{endpoint.port}")
+    return addressed(code, endpoint)
+
+
+def addressed(code: str, endpoint: Endpoint) -> str:
+    """Return it with this endpoint in place of the documentation's addresses."""
+    return code.replace("/run/rekam/rekam.sock", str(endpoint.path)).replace(
+        "127.0.0.1:8090", f"127.0.0.1:{endpoint.port}"
     )
 
 
@@ -421,6 +424,16 @@ async def test_the_java_example_compiles_and_records(folder: Path, tmp_path: Pat
     assert (code, out) == (0, 'saved: {"seq":1}\n')
     assert bad == 1
     assert recordings_of(folder) == ["a-1"]
+
+
+async def test_the_curl_example_records(folder: Path, tmp_path: Path) -> None:
+    async with serving(folder) as endpoint:
+        (tmp_path / "events.jsonl").write_bytes(captured(1) + b"\n" + captured(2) + b"\n")
+        (curl,) = re.findall(r"^curl .*?(?=\n\n)", DOC, re.MULTILINE | re.DOTALL)
+        line = f"cd '{tmp_path}' && {addressed(curl, endpoint)}"
+        code, out = await told_to("sh", "-c", line, lines="")
+    assert (code, out) == (0, '{"seq":1}\n{"seq":2}\n')
+    assert recordings_of(folder) == ["st-1", "st-2"]
 
 
 def test_the_documentation_names_the_limits() -> None:
