@@ -10,16 +10,25 @@ import msgspec
 from tests.benchmarks.comparison import STOCK_MODES
 from tests.benchmarks.gateway import SEGMENTS_PER_REQUEST
 from tests.benchmarks.java_fold import JAVA_MODES
+from tests.benchmarks.live_fold import WORKERS
 from tests.benchmarks.running import ROUTES
 from tests.benchmarks.steps import STEPS
 from tests.benchmarks.waiting import SHAPES
 from tests.benchmarks.wire import EVENTS_PER_SEGMENT
 
 ROOT: Final = Path(__file__).parents[2]
-FOLDS: Final = [1, 16, 64, 500]
+FOLDS: Final = [
+    (size, workers)
+    for size in (1, 16, 64, 500)
+    for workers in sorted({1, WORKERS if size in JAVA_MODES else 1})
+]
+"""Events a segment, and workers."""
 TITLES: Final = (
-    "Live, one worker",
-    *(f"fold, {size} a segment" for size in FOLDS),
+    "Live",
+    *(
+        f"fold, {size} a segment, {'one worker' if workers == 1 else f'{workers} workers'}"
+        for size, workers in FOLDS
+    ),
     *(f"(a) stock agent, commits by {mode}" for mode in STOCK_MODES),
     "(b) floor: decode and COPY",
     "The same fold in Java with JDBC batches",
@@ -63,7 +72,7 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
 
     found = msgspec.json.decode(out.read_bytes())
     assert found["machine"]["fsync"] == "on"
-    assert [row["events_per_segment"] for row in found["fold"]] == FOLDS
+    assert [(row["events_per_segment"], row["workers"]) for row in found["fold"]] == FOLDS
     assert all(row["times_stock"] > 0 and row["share_of_floor"] > 0 for row in found["fold"])
     assert [row["commits_by"] for row in found["stock"]] == list(STOCK_MODES)
     assert [(row["events_per_segment"], row["mode"]) for row in found["java"]] == [
@@ -83,6 +92,7 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
     assert all(list(row["us_per_event"]) == list(STEPS) for row in found["steps"])
     assert found["backlog"]["taken_bytes"] <= found["backlog"]["taken_bytes_wanted"]
     assert all(mark["processor_us_per_event"] > 0 for mark in found["growth"]["marks"])
+    assert all(mark["grown"] > -1 for mark in found["growth"]["marks"])
     assert all(row["p99_ms"] >= row["p50_ms"] > 0 for row in found["reads"]["questions"])
 
 
