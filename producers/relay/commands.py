@@ -27,19 +27,22 @@ MIB: Final = 1024 * 1024
 KEY_FILE_BYTES_MAX: Final = 4096
 
 
-@click.group()
-def relay() -> None:
-    """Hold segments for a district and forward them when there is a way."""
-
-
-@relay.command()
-@click.option(
+_home_option = click.option(
     "--home",
     "folder",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of its store; on a disk that keeps what is written.",
 )
+
+
+@click.group()
+def relay() -> None:
+    """Hold segments for a district and forward them when there is a way."""
+
+
+@relay.command()
+@_home_option
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="0: a free one.")
 @click.option(
     "--route",
@@ -98,13 +101,7 @@ def run(
 
 
 @relay.command()
-@click.option(
-    "--home",
-    "folder",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of its store.",
-)
+@_home_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(*, folder: Path, as_json: bool) -> None:
     """Show what it holds, of whom, and what that waits for. Works beside `relay run`."""

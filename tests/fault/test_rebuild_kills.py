@@ -10,13 +10,11 @@ import pytest
 
 from projections.digest import live_digests, projection_digests
 from projections.tables import PROJECTIONS
-from rekam.domain.topics import Topic
 from rekam.embedded.kafka import EmbeddedKafka
 from stream_processors.replay.shadow import REBUILD_LOCK, REPLACED, SHADOW
 from tests.support.broker import Topics
-from tests.support.history import PARTITIONS, random_history
-from tests.support.processor import Projections, produce
-from tests.support.releasing import fold_log, folder_of
+from tests.support.folded import append_history, folded_history
+from tests.support.processor import Projections
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -25,26 +23,12 @@ WATCHED = f"{SHADOW}.watched"
 
 
 @pytest.fixture
-async def topic(topics: Topics) -> Topic:
-    """Give a topic of its own."""
-    return await topics.make(partitions=PARTITIONS)
-
-
-@pytest.fixture
 async def projections(
-    database: str, kafka: EmbeddedKafka, topic: Topic
+    database: str, kafka: EmbeddedKafka, topics: Topics
 ) -> AsyncIterator[Projections]:
-    """Give folded projections."""
-    async with Projections.of(database, kafka.bootstrap, topic) as found:
-        await append_history(found, seed=5)
-        await fold_log(found)
-        await folder_of(found).require_settings()
+    """Give projections of a history that is in the log, and folded."""
+    async with folded_history(database, kafka.bootstrap, topics) as found:
         yield found
-
-
-async def append_history(projections: Projections, *, seed: int) -> None:
-    records = [(record.partition, record.value) for record in random_history(seed)]
-    await produce(projections.bootstrap, projections.topic, records)
 
 
 async def digests(projections: Projections) -> dict[str, str]:

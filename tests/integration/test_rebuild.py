@@ -21,7 +21,6 @@ from projections.store import PostgresStore
 from projections.tables import ENTITY_KINDS, PERSON, encode_facts, roll_up
 from rekam.domain.clocks import OfficeZone
 from rekam.domain.errors import Corrupt, Misconfigured
-from rekam.domain.topics import Topic
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.postgres import migration_status
 from stream_processors.folder import PostgresFolder
@@ -45,15 +44,14 @@ from stream_processors.replay.shadow import (
 )
 from stream_processors.replay.source import read_log
 from tests.support.broker import Topics
+from tests.support.folded import append_history, folded_history
 from tests.support.history import (
-    PARTITIONS,
     READER,
     REGISTRAR_KEY,
     RULES,
     new_opener,
-    random_history,
 )
-from tests.support.processor import Projections, produce
+from tests.support.processor import Projections
 from tests.support.releasing import fold_log, folder_of
 from tests.support.waiting import until
 
@@ -62,27 +60,12 @@ ROTATED = replace(RULES, person_key=bytes([7]) * 32)
 
 
 @pytest.fixture
-async def topic(topics: Topics) -> Topic:
-    """Give a topic of its own."""
-    return await topics.make(partitions=PARTITIONS)
-
-
-@pytest.fixture
 async def projections(
-    database: str, kafka: EmbeddedKafka, topic: Topic
+    database: str, kafka: EmbeddedKafka, topics: Topics
 ) -> AsyncIterator[Projections]:
     """Give projections of a history that is in the log, and folded."""
-    async with Projections.of(database, kafka.bootstrap, topic) as found:
-        await append_history(found, seed=5)
-        await fold_log(found)
-        await folder_of(found).require_settings()
+    async with folded_history(database, kafka.bootstrap, topics) as found:
         yield found
-
-
-async def append_history(projections: Projections, *, seed: int) -> None:
-    """Append a history to the log."""
-    records = [(record.partition, record.value) for record in random_history(seed)]
-    await produce(projections.bootstrap, projections.topic, records)
 
 
 async def rebuilt(
