@@ -22,7 +22,8 @@ from producers.device.home import ProducerHome
 from producers.device.local.listening import Address
 from producers.device.local.server import serve
 from producers.device.local.watch import RouteWatch
-from producers.device.options import home_option, listen_options
+from producers.device.options import home_option, layer_option, listen_options
+from producers.device.outbox_file import require_no_layer
 from producers.device.receipts import is_custody
 from producers.device.route_options import RouteChoice, route_options
 from producers.device.routing import Routing
@@ -83,6 +84,7 @@ def device() -> None:
     type=click.Path(path_type=Path),
     help="File with a public receipt key to trust; without it the one of this machine.",
 )
+@layer_option
 @click.pass_context
 def init(
     context: click.Context,
@@ -92,9 +94,12 @@ def init(
     folder: Path,
     reader: Path | None,
     receipt_keys: tuple[Path, ...],
+    layer_is_kept: bool,
 ) -> None:
     """Make outbox and keys; print the enrolment request for the office."""
     settings = settings_of(context)
+    if not layer_is_kept:
+        require_no_layer(folder / "outbox.db")
     made = ProducerHome.create(
         folder,
         producer=_producer_id(producer),

@@ -18,6 +18,13 @@ home_option = click.option(
     help="The producer's home folder.",
 )
 
+layer_option = click.option(
+    "--in-container-layer",
+    "layer_is_kept",
+    is_flag=True,
+    help="Make it on an overlay file system too: what is recorded is gone with that layer.",
+)
+
 _LISTEN_OPTIONS = (
     click.option(
         "--listen",

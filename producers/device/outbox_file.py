@@ -144,8 +144,8 @@ def require_lasting(path: Path) -> None:
     """Refuse a file system that forgets; warn of a container's own layer.
 
     Memory and FAT are refused: the one is gone with the power, the other has no journal and loses
-    whole files. An overlay keeps what is synced for as long as the container is there, and whole
-    systems run on one, so it only draws a warning: mount a volume.
+    whole files. What lies in a layer already is not held back there; `require_no_layer` keeps new
+    files out of it.
     """
     found = file_system_of(path)
     if found in FORGETFUL:
@@ -159,6 +159,24 @@ def require_lasting(path: Path) -> None:
         )
     if found in LAYERED:
         log.warning("outbox_in_container_layer", file_system=found, path=str(path.parent))
+
+
+def require_no_layer(path: Path) -> None:
+    """Refuse to put a new file into a container's own layer, which is gone with the container.
+
+    A refusal, not a warning: replacing a container is an everyday act, and nobody reads the log of
+    the one before. Whole systems run on an overlay, too; whoever knows that says so.
+    """
+    if (found := file_system_of(path)) in LAYERED:
+        raise Misconfigured(
+            [
+                (
+                    f"{path} lies on {found}: a container's own layer, gone with the container. "
+                    "Mount a volume and name a folder in it, or say --in-container-layer if this "
+                    "layer is kept"
+                )
+            ]
+        )
 
 
 def file_system_of(path: Path, mounts: str | None = None) -> str | None:

@@ -12,10 +12,12 @@ import msgspec
 import uvloop
 
 from producers.device.addresses import open_routes
+from producers.device.options import layer_option
+from producers.device.outbox_file import require_no_layer
 from producers.gateway.commands import tls_of
 from producers.relay.app import RelayOptions, run_relay
 from producers.relay.standing import RelayStanding, standing_of
-from producers.relay.store import STORE_BYTES_MAX
+from producers.relay.store import STORE_BYTES_MAX, STORE_FILE
 from rekam.domain.errors import Misconfigured
 from rekam.domain.ids import KeyId
 from rekam.domain.keys import VerifyKey
@@ -70,6 +72,7 @@ def relay() -> None:
     show_default=True,
     help="Disk budget in MiB.",
 )
+@layer_option
 @click.pass_context
 def run(
     context: click.Context,
@@ -80,6 +83,7 @@ def run(
     ca: Path | None,
     receipt_keys: tuple[Path, ...],
     mib_max: int,
+    layer_is_kept: bool,
 ) -> None:
     """Take segments and forward them until SIGTERM or SIGINT.
 
@@ -87,6 +91,8 @@ def run(
     127.0.0.1 alone.
     """
     settings = settings_of(context)
+    if not layer_is_kept and not (store := folder / STORE_FILE).exists():
+        require_no_layer(store)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
             _run(

@@ -111,7 +111,7 @@ async def answer(up: RunningUp, path: str) -> dict[str, Any]:
 
 
 async def enrol(person: Person, folder: Path) -> None:
-    home = ("--producer", PRODUCER, "--home", str(person.device))
+    home = ("--producer", PRODUCER, "--home", str(person.device), "--in-container-layer")
     request = folder / "request.json"
     request.write_text(await person.rekam("device", "init", *home))
     await person.rekam("office", "enrol", str(request), "--place", "64.08.04")
@@ -143,7 +143,8 @@ async def test_every_way_brings_each_event_once_and_a_receipt_back(tmp_path: Pat
         person.stick.mkdir()
         await enrol(person, tmp_path)
         gateway, port = f"http://127.0.0.1:{up.gateway_port}", free_port()
-        relay = ("relay", "run", "--home", str(tmp_path / "relay"), "--port", str(port))
+        custody = ("--home", str(tmp_path / "relay"), "--in-container-layer")
+        relay = ("relay", "run", *custody, "--port", str(port))
         ways = ("--route", f"relay+http://127.0.0.1:{port}", "--route", gateway)
         device = ("device", "run", "--home", str(person.device), *ways)
 

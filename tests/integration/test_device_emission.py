@@ -105,9 +105,8 @@ async def test_the_commands_record_send_and_say_what_is_wrong(
     reader.write_text(READER.public.to_text())
     folder = tmp_path / "home"
     device = ("--home", str(folder))
-    made = await rekam(
-        tmp_path, "device", "init", "--producer", "dev-9", "--reader", str(reader), *device
-    )
+    new = ("--producer", "dev-9", "--reader", str(reader), "--in-container-layer")
+    made = await rekam(tmp_path, "device", "init", *new, *device)
     assert made.returncode == 0, made.stderr
     request = json.loads(made.stdout)
     assert request["producer"] == "dev-9"

@@ -379,7 +379,15 @@ async def test_the_command_serves_and_ends_in_order_when_told(tmp_path: Path) ->
     }
     command = (
         *(sys.executable, "-m", "rekam", "relay", "run", "--home", str(tmp_path / "relay")),
-        *("--port", "0", "--route", "http://127.0.0.1:1", "--route", "kafka://127.0.0.1:1"),
+        *(
+            "--in-container-layer",
+            "--port",
+            "0",
+            "--route",
+            "http://127.0.0.1:1",
+            "--route",
+            "kafka://127.0.0.1:1",
+        ),
     )
     pipe = asyncio.subprocess.PIPE
     keyless = await asyncio.create_subprocess_exec(*command, env=environ, stdout=pipe, stderr=pipe)

@@ -187,7 +187,7 @@ async def test_existing_servers_are_used_and_none_is_started(
         assert await rekam(up, "topics", "diff") == (0, "5 topics are as they should be\n", "")
         assert (await rekam(up, "db", "status"))[0] == 0
         device = ("--producer", "recorder-1", "--home", str(tmp_path / "device"))
-        code, request, _ = await rekam(up, "device", "init", *device)
+        code, request, _ = await rekam(up, "device", "init", "--in-container-layer", *device)
         assert code == 0
         (tmp_path / "request.json").write_text(request)
         enrolment = (str(tmp_path / "request.json"), "--place", "64.08.04")

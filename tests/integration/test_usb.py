@@ -151,7 +151,8 @@ async def test_the_commands_carry_events_to_the_log_and_receipts_back(
     folder = tmp_path / "home"
     device = ("--home", str(folder))
     route = ("--route", f"kafka://{kafka.bootstrap}")
-    made = await rekam(office, "device", "init", "--producer", "usb-9", *device)
+    new = ("--producer", "usb-9", "--in-container-layer")
+    made = await rekam(office, "device", "init", *new, *device)
     assert made.returncode == 0, made.stderr
     lines = b'{"type":"device.component_swapped.v1","data":{"slot":"iris"}}\n' * 700
     assert (await rekam(office, "device", "append", *device, told=lines)).returncode == 0

@@ -163,7 +163,8 @@ def test_init_trusts_the_receipt_key_that_it_is_given(tmp_path: Path) -> None:
     reader.write_text(READER.public.to_text())
     receipt.write_text(f"{TWO.to_text()}\n")
     words = ["device", "init", "--producer", "dev-2", "--home", str(tmp_path / "new")]
-    assert run([*words, "--reader", str(reader), "--receipt-key", str(receipt)]) == 0
+    keys = ["--reader", str(reader), "--receipt-key", str(receipt)]
+    assert run([*words, *keys, "--in-container-layer"]) == 0
     with ProducerHome.open(tmp_path / "new") as home:
         assert home.receipt_keys == {TWO.id: TWO}
 
