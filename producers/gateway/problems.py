@@ -1,15 +1,12 @@
-"""What may go wrong for who sends to a gateway or relay: stable code, HTTP status, answer.
+"""What may go wrong for who sends to a gateway or relay: every stable code and its HTTP status.
 
-Answers are `application/problem+json` (RFC 9457). Nothing that a caller sent is ever shown.
+Nothing that a caller sent is ever shown.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Final, Literal
 
-import msgspec
-
-from rekam.domain.errors import RekamError
+from rekam.runtime import problems
 
 Code = Literal[
     "body_not_framed",
@@ -46,25 +43,9 @@ CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
 }
 """HTTP status and title by code."""
 
-MEDIA_TYPE: Final = "application/problem+json"
-RETRY_AFTER_SECONDS_MAX: Final = 900
-"""No server asks a device to stay away for longer."""
 
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 problem details; `code` is stable, the words may change."""
-
-    type: str
-    code: Code
-    title: str
-    status: int
-    detail: str
-
-
-class ProblemError(RekamError):
-    """A call cannot be answered; `code_of_problem` is the stable code that its caller sees."""
-
-    code = "problem"
+class ProblemError(problems.ProblemError):
+    """A call cannot be answered, for one of the reasons above."""
 
     def __init__(
         self,
@@ -74,22 +55,10 @@ class ProblemError(RekamError):
         retry_after_seconds: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(f"{code}: {detail}")
-        self.code_of_problem, self.detail = code, detail
-        self.status, self.title = CATALOGUE[code]
-        self.headers = dict(headers or {})
-        if retry_after_seconds is not None:
-            # Whole seconds, never 0: a client that obeys must not come back at once.
-            seconds = min(RETRY_AFTER_SECONDS_MAX, max(1, math.ceil(retry_after_seconds)))
-            self.headers["Retry-After"] = str(seconds)
-
-    @property
-    def problem(self) -> Problem:
-        """Return the body of the answer."""
-        return Problem(
-            type=f"urn:rekam:problem:{self.code_of_problem}",
-            code=self.code_of_problem,
-            title=self.title,
-            status=self.status,
-            detail=self.detail,
+        super().__init__(
+            code,
+            detail,
+            means=CATALOGUE[code],
+            retry_after_seconds=retry_after_seconds,
+            headers=headers,
         )

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,15 +27,14 @@ from producers.gateway.intake import (
     split,
 )
 from producers.gateway.limits import Hold, InFlight, Rate, TokenBuckets
-from producers.gateway.problems import MEDIA_TYPE as PROBLEM
 from producers.gateway.problems import ProblemError
 from rekam.domain.errors import Overloaded
 from rekam.domain.receipt import RECEIPT_BYTES_MAX, EpochReceipt, Run
 from rekam.domain.segment import producer_id
 from rekam.runtime.metrics import CONTENT_TYPE, Metrics
+from rekam.runtime.problems import SECURITY_HEADERS, log_bug
 
 JSON: Final = "application/json"
-SECURITY_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 BODY_SECONDS_MAX: Final = 120.0
 STALL_SECONDS_MAX: Final = 20.0
@@ -188,9 +186,9 @@ class Endpoint:
             self._count("gone", started)
             return  # Nobody is there to answer, and nothing was taken.
         except ProblemError as problem:
-            response = problem_response(problem)
+            response = problem.response
         except Exception as error:  # noqa: BLE001 - a request's top: it is logged and answered
-            response = problem_response(_bug(error, self._path))
+            response = ProblemError("bug", log_bug(error, self._path)).response
         self._count(str(response.status_code), started)
         await response(scope, receive, send)
 
@@ -288,22 +286,12 @@ CALLS: Final[tuple[tuple[str, str, Call], ...]] = (
 )
 
 
-def problem_response(problem: ProblemError) -> Response:
-    """Return a problem as its answer."""
-    return Response(
-        _encode(problem.problem),
-        status_code=problem.status,
-        media_type=PROBLEM,
-        headers={**SECURITY_HEADERS, **problem.headers},
-    )
-
-
 async def answer_unknown_path(_: Request, error: Exception) -> Response:
     """Answer what no call takes."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    return problem_response(
-        ProblemError("path_unknown", "wanted POST /v1/segments or GET /v1/producers/{id}/cursor")
-    )
+    return ProblemError(
+        "path_unknown", "wanted POST /v1/segments or GET /v1/producers/{id}/cursor"
+    ).response
 
 
 def _json(answer: object, *, status_code: int = 200) -> Response:
@@ -427,15 +415,3 @@ def _result(one: Judged, outcome: Outcome) -> Result:
         code=outcome.code,
         append_ms=outcome.append_ms,
     )
-
-
-def _bug(error: Exception, path: str) -> ProblemError:
-    # Frames without values: an exception's message may show what it was about.
-    frames = traceback.extract_tb(error.__traceback__)
-    log.error(
-        "call_failed",
-        route=path,
-        error_type=type(error).__name__,
-        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]],
-    )
-    return ProblemError("bug", "the log names the line (call_failed); please report it")

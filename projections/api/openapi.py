@@ -8,8 +8,9 @@ import msgspec
 
 from projections.api import answers
 from projections.api.csv_answers import MEDIA_TYPE as CSV
-from projections.api.problems import CATALOGUE, MEDIA_TYPE, Code, Problem
+from projections.api.problems import CATALOGUE, Code
 from projections.api.routes import JSON, ROUTES, Route
+from rekam.runtime.problems import MEDIA_TYPE, Problem
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _ALWAYS: Final[tuple[Code, ...]] = (
@@ -112,10 +113,14 @@ def _problems(route: Route) -> dict[str, Any]:
     return {
         str(status): {
             "description": "; ".join(f"`{code}`: {CATALOGUE[code][1]}" for code in of_status),
-            "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
+            "content": {MEDIA_TYPE: {"schema": _problem(of_status)}},
         }
         for status, of_status in sorted(by_status.items())
     }
+
+
+def _problem(codes: list[Code]) -> dict[str, Any]:
+    return {"allOf": [_reference(Problem), {"properties": {"code": {"enum": codes}}}]}
 
 
 def _schemas() -> dict[str, Any]:

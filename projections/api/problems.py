@@ -1,15 +1,14 @@
-"""What may go wrong for a caller: every stable code, its HTTP status, and its answer.
+"""What may go wrong for a caller: every stable code and its HTTP status.
 
-Answers are `application/problem+json` (RFC 9457). `detail` says what was wrong and what to do; no
-answer ever shows a NIK, also when the caller put it where it does not belong.
+`detail` says what was wrong and what to do; no answer ever shows a NIK, also when the caller put it
+where it does not belong.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final, Literal
 
-import msgspec
-
-from rekam.domain.errors import RekamError
+from rekam.runtime import problems
 
 Code = Literal[
     "unknown_parameter",
@@ -66,48 +65,22 @@ CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
 }
 """HTTP status and title by code."""
 
-MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
 SHOWN_CHARACTERS_MAX: Final = 64
 SHOWN_DIGITS_MAX: Final = 10
 """A full region code has this many, a NIK has 16."""
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457 problem details; `code` is stable, the words may change."""
-
-    type: str
-    code: Code
-    title: str
-    status: int
-    detail: str
-
-
-class ProblemError(RekamError):
-    """A call cannot be answered; `code_of_problem` is the stable code that its caller sees."""
-
-    code = "problem"
+class ProblemError(problems.ProblemError):
+    """A call cannot be answered, for one of the reasons above."""
 
     def __init__(
         self, code: Code, detail: str, *, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(f"{code}: {detail}")
-        self.code_of_problem, self.detail = code, detail
-        self.status, self.title = CATALOGUE[code]
-        self.headers = dict(headers or {})
-        if self.status == 503:  # noqa: PLR2004 - the one status that asks to come again
-            self.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-
-    @property
-    def problem(self) -> Problem:
-        """Return the body of the answer."""
-        return Problem(
-            type=f"urn:rekam:problem:{self.code_of_problem}",
-            code=self.code_of_problem,
-            title=self.title,
-            status=self.status,
-            detail=self.detail,
-        )
+        means = CATALOGUE[code]
+        # 503: the one status that asks to come again.
+        retry = RETRY_AFTER_SECONDS if means[0] == HTTPStatus.SERVICE_UNAVAILABLE else None
+        super().__init__(code, detail, means=means, retry_after_seconds=retry, headers=headers)
 
 
 def has_digits_of_a_nik(text: str) -> bool:

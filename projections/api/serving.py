@@ -3,12 +3,10 @@
 import asyncio
 import hmac
 import time
-import traceback
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -18,16 +16,14 @@ from projections.api.answers import Stated
 from projections.api.csv_answers import MEDIA_TYPE as CSV
 from projections.api.office import Asked, Office
 from projections.api.parameters import FORMAT, PARAMETERS_MAX, Arguments, read_arguments
-from projections.api.problems import MEDIA_TYPE, ProblemError
+from projections.api.problems import ProblemError
 from projections.api.routes import JSON, Route
+from rekam.runtime.problems import SECURITY_HEADERS, log_bug
 
 BODY_BYTES_MAX: Final = 4096
 BODY_SECONDS_MAX: Final = 10.0
-SECURITY_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Endpoint:
@@ -50,9 +46,9 @@ class Endpoint:
         except ProblemError as problem:
             if problem.code_of_problem == "database_unavailable":
                 self._office.metrics.count("rekam_api_database_failures_total")
-            response = problem_response(problem)
+            response = problem.response
         except Exception as error:  # noqa: BLE001 - a request's top: it is logged and answered
-            response = problem_response(_bug(error, self._path))
+            response = ProblemError("bug", log_bug(error, self._path)).response
         metrics = self._office.metrics
         metrics.count(
             "rekam_api_answers_total",
@@ -92,22 +88,10 @@ class Endpoint:
         return Response(_encoded(answer), media_type=route.media_type, headers=SECURITY_HEADERS)
 
 
-def problem_response(problem: ProblemError) -> Response:
-    """Return a problem as its answer."""
-    return Response(
-        _encode(problem.problem),
-        status_code=problem.status,
-        media_type=MEDIA_TYPE,
-        headers={**SECURITY_HEADERS, **problem.headers},
-    )
-
-
 async def answer_unknown_path(_: Request, error: Exception) -> Response:
     """Answer what no route takes."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    return problem_response(
-        ProblemError("path_unknown", "no call has this path; `/` lists them all")
-    )
+    return ProblemError("path_unknown", "no call has this path; `/` lists them all").response
 
 
 def _encoded(answer: object) -> bytes:
@@ -194,15 +178,3 @@ async def _raw_body(request: Request) -> bytes:
             headers={"Connection": "close"},
         ) from error
     return bytes(raw)
-
-
-def _bug(error: Exception, path: str) -> ProblemError:
-    # Frames without values: an exception's message may show what it was about.
-    frames = traceback.extract_tb(error.__traceback__)
-    log.error(
-        "call_failed",
-        route=path,
-        error_type=type(error).__name__,
-        frames=[f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]],
-    )
-    return ProblemError("bug", "the log names the line (call_failed); please report it")

@@ -16,7 +16,6 @@ from producers.gateway.app import Tls
 from producers.gateway.intake import BODY_BYTES_MAX, MEDIA_TYPE
 from producers.gateway.limits import Rate
 from producers.gateway.log import LogTopics
-from producers.gateway.problems import MEDIA_TYPE as PROBLEM
 from producers.gateway.serving import Limits
 from rekam.domain.errors import Misconfigured
 from rekam.domain.receipt import open_receipt
@@ -25,6 +24,7 @@ from rekam.domain.topics import ALL
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.kafka import apply_topics, producer_options
 from rekam.runtime.keyring import make_missing_keys
+from rekam.runtime.problems import MEDIA_TYPE as PROBLEM
 from rekam.runtime.settings import Settings
 from tests.support.broker import Topics
 from tests.support.gateway import (

@@ -3,8 +3,9 @@
 import pytest
 
 from producers.gateway.limits import InFlight, Rate, TokenBuckets
-from producers.gateway.problems import RETRY_AFTER_SECONDS_MAX, ProblemError
+from producers.gateway.problems import ProblemError
 from rekam.domain.errors import Overloaded
+from rekam.runtime.problems import RETRY_AFTER_SECONDS_MAX
 
 
 class Hands:
