@@ -29,6 +29,7 @@ from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULES
 from rekam.embedded.postgres import EmbeddedPostgres
 from rekam.runtime.postgres import connect, migrate
+from tests.benchmarks.machine import heap_left_alone
 
 PROVINCES: Final = 38
 FIRST_DAY: Final = date(2014, 1, 1)
@@ -342,7 +343,8 @@ async def measure_reads(folder: Path, size: Size) -> Reads:
                 "months": await connection.fetchval("SELECT count(*) FROM coverage_month"),
                 "wajib": await connection.fetchval("SELECT count(*) FROM denominator_cell"),
             }
-            return Reads(counts, await measure(connection, size))
+            with heap_left_alone():
+                return Reads(counts, await measure(connection, size))
         finally:
             await connection.close()
 

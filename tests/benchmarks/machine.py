@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,6 +31,21 @@ LOG_TAIL_BYTES: Final = 2_000
 
 class ProcessFailed(Exception):  # noqa: N818 - says what happened
     """A measured process ended too early, or not at all."""
+
+
+@contextmanager
+def heap_left_alone() -> Iterator[None]:
+    """Keep the collector from what is in this process already.
+
+    The events of all benchmarks wait here, and no process of ours has them: looking through them
+    takes a second, in the middle of something else.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class Record(Protocol):

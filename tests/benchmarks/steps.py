@@ -4,7 +4,6 @@ The product's functions are called as the product calls them, with a clock aroun
 connection. Live, opening runs beside the database's work, so a worker takes less than the sum.
 """
 
-import gc
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from stream_processors.chunk_transport import split_into_chunks
 from stream_processors.fold import fold_intakes
 from stream_processors.folder import PostgresFolder
 from stream_processors.intake import Opened, Opener
-from tests.benchmarks.machine import Machine
+from tests.benchmarks.machine import Machine, heap_left_alone
 from tests.benchmarks.workload import Workload, enrolment
 from tests.support.history import DAY_MS, READER, REGISTRAR_KEY, RULES, START_MS, new_opener
 from tests.support.live import TOPIC
@@ -198,23 +197,20 @@ async def measure_steps(machine: Machine, workload: Workload, *, events_per_segm
     """Fold a log without Kafka into a fresh database, step by step."""
     chunks = _chunks(workload, events_per_segment, machine.folder)
     clock = Clock()
-    # The events wait in this process, and no worker has them: its collector would not see them.
-    gc.collect()
-    gc.freeze()
-    async with machine.database() as dsn:
-        pool = await open_pool(dsn, connections_max=1)
-        try:
-            opener = new_opener()
-            folder = PostgresFolder(pool, TOPIC, RULES, REGISTRAR_KEY.public, opener)
-            first = Chunk(TOPIC, 0, (LogRecord(0, 0, APPEND_MS, enrolment()),))
-            await folder.fold(first, folder.prepare(first))
-            for chunk in chunks:
-                opened = [_open(record, opener, clock) for record in chunk.records]
-                async with pool.acquire() as connection:
-                    await _fold(connection, chunk, opened, opener, clock)
-        finally:
-            await pool.close()
-            gc.unfreeze()
+    with heap_left_alone():
+        async with machine.database() as dsn:
+            pool = await open_pool(dsn, connections_max=1)
+            try:
+                opener = new_opener()
+                folder = PostgresFolder(pool, TOPIC, RULES, REGISTRAR_KEY.public, opener)
+                first = Chunk(TOPIC, 0, (LogRecord(0, 0, APPEND_MS, enrolment()),))
+                await folder.fold(first, folder.prepare(first))
+                for chunk in chunks:
+                    opened = [_open(record, opener, clock) for record in chunk.records]
+                    async with pool.acquire() as connection:
+                        await _fold(connection, chunk, opened, opener, clock)
+            finally:
+                await pool.close()
     return Steps(
         events_per_segment=events_per_segment,
         events=workload.events,
