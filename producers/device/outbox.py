@@ -31,7 +31,10 @@ from producers.device.outbox_file import (
     Ballast,
     Storage,
     connect,
+    empty_wal,
+    fitting,
     snapshot,
+    spare_bytes,
     transaction,
     translated,
     wal_of,
@@ -88,6 +91,9 @@ CRITICAL_REFUSED_PERCENT: Final = 98
 LOOKED_AT_EVERY_BYTES: Final = 64 * 1024
 """How much is appended between two looks at budget and ballast: a look costs CPU."""
 
+LEFT_BYTES_MIN: Final = 256 * 1024
+"""With less on the disk and in the file the next append may be refused: it is called full."""
+
 LOOKED_AT_ALWAYS_PERCENT: Final = 75
 """Above this share of the budget, each append looks."""
 
@@ -98,7 +104,7 @@ BOOTS_MAX: Final = 500
 """Most boot sessions that are anchored at once; the rest follows at the next contact."""
 
 PRUNED_AT_ONCE_MAX: Final = 200
-"""Segments that one transaction removes: what it writes fits into the ballast."""
+"""Segments that one transaction removes, and fewer of large ones (ROOM_BYTES)."""
 
 _SQL = load_queries("producers.device")
 
@@ -225,7 +231,13 @@ class Outbox:
         is_critical = all(lane_of(head.type) == "critical" for head in heads)
         self._unseen_bytes += sum(map(len, lines))
         is_looking = self._unseen_bytes >= LOOKED_AT_EVERY_BYTES or self._is_nearly_full
-        if is_looking and not is_critical and not self._ballast.restore():
+        if (
+            is_looking
+            and not is_critical
+            and not (
+                self._ballast.restore() or self._ballast.leaves_room(spare_bytes(self._connection))
+            )
+        ):
             raise OutboxFull(
                 f"the disk of {self._path} is full. Everything in the outbox stays and can be "
                 "sent; free disk space, or send (`rekam device sync`)"
@@ -596,20 +608,20 @@ class Outbox:
         while True:
 
             def prune_some(connection: apsw.Connection) -> tuple[int, int]:
-                found = connection.execute(
-                    _SQL["select_prunable"],
-                    (now.boot, now.mono_ms, round(keep_seconds * 1000), PRUNED_AT_ONCE_MAX),
-                ).fetchall()
-                for place, _ in found:
+                asked = (now.boot, now.mono_ms, round(keep_seconds * 1000), PRUNED_AT_ONCE_MAX)
+                rows = connection.execute(_SQL["select_prunable"], asked).fetchall()
+                found = cast("list[tuple[int, int, int]]", rows)
+                found = found[: fitting(size for *_, size in found)]
+                for place, *_ in found:
                     connection.execute(_SQL["update_pruned"], (place,))
                     connection.execute(_SQL["delete_segment"], (place,))
                 if found:
                     connection.execute(_SQL["delete_pruned"])
-                return len(found), sum(cast("int", count) for _, count in found)
+                return len(found), sum(count for _, count, _ in found)
 
             pruned, of_these = self._make_room(prune_some)
             events += of_these
-            if pruned < PRUNED_AT_ONCE_MAX:
+            if not pruned:
                 break
         if events:
             self._empty_wal()
@@ -718,14 +730,21 @@ class Outbox:
             sealed = sealed_through(self._connection, epoch)
             next_seq = self._last_seq() + 1
             used = self._used_pages()
+            spare = spare_bytes(self._connection)
         oldest = wall_ms
         if oldest is None and line is not None and is_event(line):
             oldest = head_of(line).wall_ms
         unsealed = 0 if low is None or high is None else high - low + 1
         unsent, unsent_events = states.get("unsent", (0, 0))
         refused, refused_events = states.get("refused", (0, 0))
-        percent = used * 100 // self._pages_max
-        is_full = used * 100 > self._pages_max * REFUSED_PERCENT or not self._ballast.is_whole
+        # What the disk still takes may be less than the budget.
+        left_bytes = spare + self._ballast.disk_free_bytes()
+        percent = used * 100 // min(self._pages_max, used + left_bytes // PAGE_BYTES)
+        is_full = (
+            used * 100 > self._pages_max * REFUSED_PERCENT
+            or left_bytes < LEFT_BYTES_MIN
+            or not self._ballast.leaves_room(spare)
+        )
         return OutboxStatus(
             epoch=epoch,
             next_seq=next_seq,
@@ -795,9 +814,5 @@ class Outbox:
         return done
 
     def _empty_wal(self) -> None:
-        """Move the WAL into the file as far as readers let us; the next commit tries again."""
         with translated(self._path):
-            try:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            except (apsw.BusyError, apsw.LockedError, apsw.FullError) as error:
-                log.info("wal_not_emptied", producer=self.producer, error=type(error).__name__)
+            empty_wal(self._connection)

@@ -7,7 +7,7 @@ then refused until the ballast is whole again.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,10 @@ FORGETFUL: Final = frozenset({"tmpfs", "ramfs", "vfat", "msdos", "exfat"})
 
 LAYERED: Final = frozenset({"overlay", "aufs"})
 """A container's own layer: durable on its host, but gone with the container."""
+
+ROOM_BYTES: Final = WAL_PAGES * PAGE_BYTES
+"""What one transaction that makes room may write at most, about. Freed pages are overwritten
+(secure_delete), so removing bytes writes as many: with the WAL it fits into the ballast."""
 
 _DAMAGE: Final = frozenset(
     {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS}
@@ -233,6 +237,31 @@ _NO_ROOM: Final = frozenset({28, 122})
 """ENOSPC, EDQUOT."""
 
 
+def fitting(sizes: Iterable[int]) -> int:
+    """Return how many of these may be removed in one transaction (ROOM_BYTES); at least one."""
+    room = ROOM_BYTES
+    count = 0
+    for size in sizes:
+        room -= size
+        if count and room < 0:
+            break
+        count += 1
+    return count
+
+
+def spare_bytes(connection: apsw.Connection) -> int:
+    """Return what was freed in a file and is used again before it grows."""
+    return int(connection.pragma("freelist_count")) * PAGE_BYTES
+
+
+def empty_wal(connection: apsw.Connection) -> None:
+    """Move the WAL into the file as far as readers let us; the next commit tries again."""
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except (apsw.BusyError, apsw.LockedError, apsw.FullError) as error:
+        log.info("wal_not_emptied", error=type(error).__name__)
+
+
 class Ballast:
     """Room that is kept for what makes room. Its file is whole, or the disk is full."""
 
@@ -255,8 +284,7 @@ class Ballast:
         """Take the room again if the disk has twice as much; tell whether the ballast is whole."""
         if self.is_whole:
             return True
-        found = os.statvfs(self._path.parent)
-        if found.f_bavail * found.f_frsize < 2 * self._size:
+        if self.disk_free_bytes() < 2 * self._size:
             return False
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -274,6 +302,22 @@ class Ballast:
         sync_folder(self._path.parent)
         log.debug("ballast_restored", bytes=self._size)
         return True
+
+    def leaves_room(self, spare_bytes: int) -> bool:
+        """Tell whether more may be stored beside what makes room.
+
+        Without a whole ballast, too, while the file has as much to spare in pages that were freed:
+        a file never shrinks, so that the disk stays full of it when all in it has been sent. The
+        disk must still take the WAL.
+        """
+        return self.is_whole or (
+            spare_bytes >= self._size and self.disk_free_bytes() >= ROOM_BYTES + ROOM_BYTES // 2
+        )
+
+    def disk_free_bytes(self) -> int:
+        """Return what the disk has beyond the ballast, if that is whole."""
+        found = os.statvfs(self._path.parent)
+        return found.f_bavail * found.f_frsize
 
     def release(self) -> bool:
         """Give the room up; tell whether there was any."""

@@ -233,7 +233,9 @@ WHERE excluded.as_of_ms >= receipt.as_of_ms;
 -- name: select_prunable
 -- Receipted segments whose keep time has passed for certain: by the broker's time between two
 -- receipts, or by our monotonic clock. The last segment stays: it is the head of the chain.
-SELECT place, last - first + 1 FROM delivery
+SELECT place, last - first + 1,
+    coalesce((SELECT length(raw) FROM segment WHERE segment.place = delivery.place), 0)
+FROM delivery
 WHERE state = 'receipted'
   AND max(
       (SELECT as_of_ms FROM receipt) - as_of_ms,

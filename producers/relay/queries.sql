@@ -36,7 +36,8 @@ ORDER BY producer LIMIT ?;
 
 -- name: select_link
 -- Copies of one segment, by its place in the chain.
-SELECT place, first, last, prev FROM segment WHERE producer = ? AND epoch = ? AND hash = ?;
+SELECT place, first, last, prev, bytes FROM segment
+WHERE producer = ? AND epoch = ? AND hash = ?;
 
 -- name: delete_body
 -- Drop the bytes of a segment that a receipt covers.

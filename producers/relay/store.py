@@ -26,6 +26,9 @@ from producers.device.outbox_file import (
     Ballast,
     Storage,
     connect,
+    empty_wal,
+    fitting,
+    spare_bytes,
     transaction,
 )
 from rekam.domain.errors import Corrupt, CustodyFull, Misconfigured, OutboxBusy, Unavailable
@@ -48,7 +51,7 @@ STORAGE: Final = Storage(bytes_max=STORE_BYTES_MAX)
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x524B4D32  # "RKM2"
 RELEASE_ROWS_MAX: Final = 500
-"""Rows of one transaction that deletes: the WAL stays small on a full disk."""
+"""Rows of one transaction that deletes, and fewer of large ones: the WAL stays small."""
 
 DUE_MS_MAX: Final = 2 * 24 * 3600 * 1000
 """Nothing is put off for longer. What is due later than that was noted by a clock gone wrong."""
@@ -145,7 +148,9 @@ class CustodyStore:
         Returns how many were new: bytes that are here already stay as they are. Raises CustodyFull
         at the disk budget or on a full disk.
         """
-        if not self._ballast.restore():
+        if not (
+            self._ballast.restore() or self._ballast.leaves_room(spare_bytes(self._connection))
+        ):
             raise CustodyFull(
                 f"the disk of {self._path} is full. What is held stays and is forwarded; free disk "
                 "space"
@@ -214,22 +219,27 @@ class CustodyStore:
         A segment is covered when the chain leads from it to the head of a run, over segments that
         are here. What went by another route is not here: then what lies before it stays.
         """
-        places: list[int] = []
+        covered: list[tuple[int, int]] = []
         with _translated(self._path):
             for epoch in receipt.epochs:
                 for run in epoch.runs:
-                    places += self._covered(receipt.producer, epoch.epoch, run)
+                    covered += self._covered(receipt.producer, epoch.epoch, run)
         # Oldest first: after a crash the rest still hangs on the head.
-        places.reverse()
-        for start in range(0, len(places), RELEASE_ROWS_MAX):
-            rows = [(place,) for place in places[start : start + RELEASE_ROWS_MAX]]
+        covered.reverse()
+        start = 0
+        while some := covered[start : start + RELEASE_ROWS_MAX]:
+            rows = [(place,) for place, _ in some[: fitting(size for _, size in some)]]
             self._make_room([("delete_body", rows), ("delete_segment", rows)])
+            start += len(rows)
         # Last: what was deleted has made room for it.
         self._make_room([("upsert_receipt", [(receipt.producer, receipt.as_of_ms, raw)])])
-        return len(places)
+        if covered and not self._ballast.is_whole:
+            with _translated(self._path):
+                empty_wal(self._connection)
+        return len(covered)
 
-    def _covered(self, producer: str, epoch: int, run: Run) -> Iterator[int]:
-        """Yield the places of what a run covers, newest first."""
+    def _covered(self, producer: str, epoch: int, run: Run) -> Iterator[tuple[int, int]]:
+        """Yield place and bytes of what a run covers, newest first."""
         wanted, last = run.head, run.last
         while last >= run.first:
             copies = [
@@ -239,8 +249,8 @@ class CustodyStore:
             ]
             if not copies:
                 return
-            yield from (place for place, *_ in copies)
-            _, first, _, wanted = copies[0]
+            yield from ((place, size) for place, *_, size in copies)
+            _, first, _, wanted, _ = copies[0]
             last = first - 1
 
     def receipts(self) -> list[bytes]:
@@ -269,6 +279,8 @@ class CustodyStore:
             if not self._ballast.release():
                 raise
             self._run(statements)
+            with _translated(self._path):
+                empty_wal(self._connection)
 
     def _run(self, statements: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
         with _translated(self._path), transaction(self._connection):
