@@ -13,7 +13,7 @@ from producers.device.home import ProducerHome
 from producers.office.desk import OfficeDesk, send, state
 from producers.office.registrar import ensure_registrar
 from rekam.domain.errors import Misconfigured
-from rekam.domain.events import EventData
+from rekam.domain.events import EventData, stray_nik
 from rekam.runtime.settings import Settings
 
 
@@ -42,9 +42,14 @@ def publish(
 def checked(fact: type[Any], **fields: Any) -> Any:
     """Return a fact whose fields keep the rules of its type. Raises Misconfigured, no value."""
     try:
-        return msgspec.convert(msgspec.to_builtins(fields), fact)
+        made = msgspec.convert(msgspec.to_builtins(fields), fact)
     except msgspec.ValidationError as error:
         raise Misconfigured([f"{fact.__name__}: {error}"]) from error
+    if (field := stray_nik(made)) is not None:
+        raise Misconfigured(
+            [f"{fact.__name__}: {field} holds a NIK, and it is shown to many; say it without"]
+        )
+    return made
 
 
 def moment_ms(text: str, settings: Settings, name: str) -> int:

@@ -30,6 +30,7 @@ RELEASES_WHEN: Final[Mapping[str, str]] = {
     # Quarantined: events of an admitted segment that nobody could take.
     "event_too_large": _MENDED_READING,
     "nested_too_deeply": _MENDED_READING,
+    "nik_in_text": "Nothing: it would be shown. Let the producer record it again without the NIK.",
     "not_json": _MENDED_READING,
     "schema_invalid": _MENDED_READING,
     # Quarantined: facts that the set of records judges; they are judged again by themselves.
@@ -66,6 +67,7 @@ REASONS_IN_ITSELF: Final = frozenset(
     (
         "event_too_large",
         "nested_too_deeply",
+        "nik_in_text",
         "not_json",
         "schema_invalid",
         "unknown_field",

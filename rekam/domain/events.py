@@ -7,7 +7,7 @@ JSON Schema is generated from these structs (`rekam schema export`) and committe
 
 import re
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -19,12 +19,14 @@ from rekam.domain.json_text import (
     is_unknown_field,
     nests_too_deeply,
 )
+from rekam.domain.niks import NIK_DIGITS, holds_nik
 from rekam.domain.segment import EVENT_BYTES_MAX, SEQ_MAX, ProducerText
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 """Unix time in ms, UTC, as the clock of its producer showed it: it may be wrong by decades."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+"""A person's words. They are shown, so no NIK may stand in them."""
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Nik = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{16}\Z")]
 """Sixteen digits. Nothing is derived from them: domicile and birth data change, it does not."""
@@ -428,6 +430,31 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
 
 TYPE_NAMES: Final[dict[type, str]] = {struct: name for name, struct in EVENT_TYPES.items()}
 
+_OF_MACHINES: Final = frozenset(
+    {
+        RecordingCaptured,
+        RecordingWithdrawn,
+        Heartbeat,
+        FaultReported,
+        FaultCleared,
+        ComponentSwapped,
+        RouteChanged,
+        ClockAnchored,
+        EpochOpened,
+    }
+)
+"""Their labels are ids and serial numbers, which may well have sixteen digits."""
+_SHOWN: Final[dict[type, tuple[str, ...]]] = {
+    struct: tuple(
+        field
+        for field, hint in get_type_hints(struct, include_extras=True).items()
+        for hints in [(hint, *get_args(hint))]
+        if Text in hints or (Label in hints and struct not in _OF_MACHINES)
+    )
+    for struct in TYPE_NAMES
+}
+"""Fields that people fill in and others read, by event type."""
+
 
 class Event(msgspec.Struct, frozen=True):
     """One event: the producer's clocks at that moment, and what happened."""
@@ -491,9 +518,57 @@ def decode(line: bytes) -> Event:
         data = decode_data(outer.data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal(line, error) from None  # the library's message may show a value
-    if holds_nul(line):
+    is_escaped = b"\\" in line
+    if is_escaped and holds_nul(line):
         raise EventRejected("schema_invalid", "a text holds U+0000, which no table can keep")
+    # A NIK that is there once is where it belongs, unless digits are written as escapes.
+    nik = getattr(data, "nik", None)
+    is_sure = nik is None or (not is_escaped and line.count(nik.encode()) == 1)
+    field = None if is_sure else _repeated_nik(data)
+    if _SHOWN[type(data)] and field is None:
+        field = _shown_nik(data)
+    if field is not None:
+        raise EventRejected("nik_in_text", f"a NIK where none belongs - at `$.data.{field}`")
     return Event(outer.wall_ms, outer.mono_ms, outer.boot, data)
+
+
+def stray_nik(data: EventData) -> str | None:
+    """Return the field in which a NIK stands though it is not for one; None when none does.
+
+    What people fill in holds no sixteen digits in a row. Ids and serial numbers may have sixteen:
+    they may not hold the NIK that this event is about.
+    """
+    return _shown_nik(data) or _repeated_nik(data)
+
+
+def _shown_nik(data: EventData) -> str | None:
+    for field in _SHOWN[type(data)]:
+        text = getattr(data, field)
+        if text is not None and len(text) >= NIK_DIGITS and holds_nik(text):
+            return field
+    return None
+
+
+def _repeated_nik(data: EventData) -> str | None:
+    nik = getattr(data, "nik", None)
+    if nik is not None:
+        for field, value in msgspec.to_builtins(data).items():
+            if field != "nik" and any(nik in text for text in _texts(value)):
+                return str(field)
+    return None
+
+
+def _texts(value: Any) -> list[str]:
+    """Return all texts in a value of builtins, keys too."""
+    match value:
+        case str():
+            return [value]
+        case dict():
+            return [text for pair in value.items() for one in pair for text in _texts(one)]
+        case list() | tuple():
+            return [text for one in value for text in _texts(one)]
+        case _:
+            return []
 
 
 def _refusal(line: bytes, error: Exception) -> EventRejected | Held:

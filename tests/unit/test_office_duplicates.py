@@ -66,7 +66,7 @@ def test_a_dry_run_states_nothing(office: Settings, capsys: pytest.CaptureFixtur
             (*LOOKED_AT, "--outcome", "wrong_nik", "--withdraw", "r", "--withdraw-from", NIK),
             "RecordingWithdrawn",
         ),
-        ((*LOOKED_AT, "--outcome", "same_person", "--recording", NIK), "holds the NIK"),
+        ((*LOOKED_AT, "--outcome", "same_person", "--recording", NIK), "holds a NIK"),
         ((*LOOKED_AT, "--outcome", "guessed"), "'guessed' is not one of"),
     ],
 )

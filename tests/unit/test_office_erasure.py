@@ -60,7 +60,7 @@ def test_an_order_that_names_the_nik_is_refused(
     """Its number is shown to whoever asks for the person."""
     typed(monkeypatch, f"{NIK}\n")
     assert run(["office", "order-erasure", "--order", NIK, "--reason", "x", "--yes"]) == MISUSE
-    assert "--order holds the NIK" in capsys.readouterr().err
+    assert "order holds a NIK" in capsys.readouterr().err
     assert not registrar_folder(office).exists()
 
 
