@@ -12,13 +12,15 @@ from datetime import date, datetime
 from typing import Final
 
 from producers.office.grid import Cell
+from rekam.domain.clocks import AHEAD_MS_MAX
+from rekam.domain.niks import NIK_DIGITS, holds_nik
 
 LABEL_CHARACTERS_MAX: Final = 64
 TEXT_CHARACTERS_MAX: Final = 200
-NIK_DIGITS: Final = 16
 EXACT_MAX: Final = 2**53
 """Above it, a number of a workbook may stand for several whole numbers."""
 COUNT_DIGITS_MAX: Final = 15
+HOUR_MS: Final = 3_600_000
 
 _AS_TEXT: Final = "format the column as text and enter it again"
 _FLOAT: Final = re.compile(r"[-+]?\d+([.,]\d+)?[eE][-+]?\d+|\d{11,}[.,]\d+", re.ASCII)
@@ -175,6 +177,8 @@ def _text(cell: Cell, characters_max: int) -> str:
         raise BadCell(f"has {len(written)} characters; wanted {characters_max} at most")
     if not written.isprintable():
         raise BadCell("has characters that cannot be shown")
+    if holds_nik(written):
+        raise BadCell("holds a NIK, and this column is shown; look whether columns were mixed up")
     return written
 
 
@@ -185,3 +189,30 @@ def _integer(number: float) -> int | None:
     except (OverflowError, ValueError):
         return None  # infinite, or no number
     return whole if whole == number else None
+
+
+def of_column(name: str, fault: str | None) -> str | None:
+    """Say of which column a fault is."""
+    return None if fault is None else f"column {name}: {fault}"
+
+
+def not_ahead(*, now_ms: int, ms: Callable[[datetime], int]) -> Callable[[datetime], str | None]:
+    """Return what is wrong with a moment that lies later than now, by `ms` of it.
+
+    As much later is let through as every fold takes from any clock: what is stated now is received
+    later, so what passes is never set aside as something from the future.
+    """
+
+    def fault(moment: datetime) -> str | None:
+        try:
+            stated_ms = ms(moment)
+        except OverflowError:
+            return "lies outside the years 1 to 9999 in UTC"
+        if stated_ms <= now_ms + AHEAD_MS_MAX:
+            return None
+        return (
+            f"lies more than {AHEAD_MS_MAX // HOUR_MS} hours after the clock of this machine; "
+            "correct the row, or the clock"
+        )
+
+    return fault

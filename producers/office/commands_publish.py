@@ -1,7 +1,7 @@
 """`rekam office publish-… FILE`: tables become facts, whole or not at all."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from producers.device.clock import DeviceClock
+from producers.office.columns import not_ahead
 from producers.office.denominators import DenominatorRow, read_denominators
 from producers.office.desk import CENTRE, KPU
 from producers.office.grid import TableRejected
@@ -24,7 +25,7 @@ from producers.office.regions import (
 )
 from producers.office.splitting import split_by_regency
 from producers.office.stating import checked, office_ms, publish
-from producers.office.statuses import not_ahead, read_statuses
+from producers.office.statuses import read_statuses
 from producers.office.sukets import read_sukets
 from producers.office.table import Table
 from rekam.domain.events import (
@@ -40,6 +41,7 @@ from rekam.domain.events import (
     TreePublished,
 )
 from rekam.runtime.invocation import settings_of
+from rekam.runtime.settings import Settings
 
 DATE: Final = click.DateTime(["%Y-%m-%d"])
 TREE_REGIONS_MAX: Final = 1500
@@ -81,7 +83,8 @@ def publish_denominators(
     """Publish wajib KTP per desa from a CSV or XLSX file: kode or desa, and wajib."""
     settings = settings_of(context)
     record, since = PublishedRecord.of(settings), valid_from.date()
-    read = read_denominators(table, names=_names(record, regions, since))
+    tree = _names(record, regions, since)
+    read = read_denominators(table, names=tree)
 
     def build(part: str, rows: Sequence[DenominatorRow]) -> EventData:
         fact: EventData = checked(
@@ -102,6 +105,8 @@ def publish_denominators(
     )
     figures: dict[str, str | int] = {row.desa: row.wajib for row in read.rows}
     words = f"{len(read.rows)} desa, {sum(row.wajib for row in read.rows)} wajib KTP"
+    if tree is not None and (strange := tree.lacks(figures)):
+        click.echo(f"not in the tree of that day: {_listed(strange)}", err=True)
     if dry_run:
         before = record.of_regencies("denominators", valid_from=since, codes=figures)
         was = sum(count for count in before.values() if isinstance(count, int))
@@ -185,10 +190,7 @@ def publish_regions(
 def observe_status(context: click.Context, *, table: Path, source: str, dry_run: bool) -> None:
     """State what the centre shows, from a CSV or XLSX file: nik,status,observed_at."""
     settings = settings_of(context)
-    rule = not_ahead(
-        now_ms=DeviceClock().read().wall_ms, ms=lambda moment: office_ms(moment, settings)
-    )
-    read = read_statuses(table, rule=rule)
+    read = read_statuses(table, is_possible=_not_ahead(settings))
     facts: list[EventData] = [
         checked(
             StatusObserved,
@@ -201,13 +203,18 @@ def observe_status(context: click.Context, *, table: Path, source: str, dry_run:
     ]
     words = f"{len(facts)} statuses"
     if dry_run:
-        # Observations stand beside each other: none takes the place of an earlier one.
-        _echo_dry_run(words, read, facts, Difference(added=()), is_first=True)
+        _echo_dry_run(words, read, facts, None)
         for status, people in sorted(Counter(row.status for row in read.rows).items()):
             click.echo(f"  {status}: {people}")
         return
     publish(settings, facts, desk=CENTRE)
     click.echo(f"observed: {words}")
+
+
+def _not_ahead(settings: Settings) -> Callable[[datetime], str | None]:
+    return not_ahead(
+        now_ms=DeviceClock().read().wall_ms, ms=lambda moment: office_ms(moment, settings)
+    )
 
 
 @click.command("issue-suket")
@@ -217,7 +224,7 @@ def observe_status(context: click.Context, *, table: Path, source: str, dry_run:
 def issue_suket(context: click.Context, *, table: Path, dry_run: bool) -> None:
     """State which letters took the place of cards, from a file: nik,number,issued_at,status."""
     settings = settings_of(context)
-    read = read_sukets(table)
+    read = read_sukets(table, is_possible=_not_ahead(settings))
     facts: list[EventData] = [
         checked(
             SuketIssued,
@@ -230,7 +237,7 @@ def issue_suket(context: click.Context, *, table: Path, dry_run: bool) -> None:
     ]
     words = f"{len(facts)} letters"
     if dry_run:
-        _echo_dry_run(words, read, facts, Difference(added=()), is_first=True)
+        _echo_dry_run(words, read, facts, None)
         return
     publish(settings, facts, desk=CENTRE)
     click.echo(f"issued: {words}")
@@ -341,7 +348,7 @@ def resolve_cohort(
     ]
     words = f"{len(facts)} entries of {cohort}"
     if dry_run:
-        _echo_dry_run(words, read, facts, Difference(), is_first=True)
+        _echo_dry_run(words, read, facts, None)
         for bucket, entries in sorted(Counter(row.bucket for row in read.rows).items()):
             click.echo(f"  {bucket}: {entries}")
         return
@@ -404,6 +411,8 @@ def _recoding_fault(row: RecodedRow, names: dict[str, str | int]) -> str | None:
         return f"column baru: {row.baru} is not in the tree"
     if row.lama in names:
         return f"column lama: {row.lama} is still in the tree"
+    if row.lama.count(".") != row.baru.count("."):
+        return f"column baru: {row.baru} is a region of another level than {row.lama}"
     return None
 
 
@@ -411,16 +420,20 @@ def _echo_dry_run(
     words: str,
     read: Table[Any],
     facts: Sequence[EventData],
-    difference: Difference,
+    difference: Difference | None,
     *,
-    is_first: bool,
+    is_first: bool = False,
 ) -> None:
+    """Say what would be stated; no `difference` where no earlier word is replaced."""
     click.echo(f"dry run, nothing is published: {words}, {len(facts)} events")
     if read.columns_passed_over:
         click.echo(f"columns passed over: {read.columns_passed_over}")
-    click.echo(
-        "nothing was published from here before" if is_first else f"against it: {difference}"
-    )
+    if difference is None:
+        click.echo("all of it would stand beside what was stated before")
+    elif is_first:
+        click.echo("nothing was published from here before")
+    else:
+        click.echo(f"against it: {difference}")
 
 
 def _listed(keys: Sequence[str]) -> str:

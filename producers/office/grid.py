@@ -115,7 +115,9 @@ def _text(path: Path, raw: bytes) -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         row = raw.count(b"\n", 0, error.start) + 1
-        raise TableRejected(path=path, faults=[f"row {row}: is not UTF-8"]) from error
+        raise TableRejected(
+            path=path, faults=[f"row {row}: is not UTF-8; save the table as CSV UTF-8, or as XLSX"]
+        ) from error
 
 
 # CSV ----------------------------------------------------------------------------------------------
@@ -154,7 +156,8 @@ def _sql(path: Path, text: str) -> Sheet:
         if len(lines) > ROWS_MAX:
             raise TableRejected(path=path, faults=[f"more than {ROWS_MAX} rows; split it"])
         if isinstance(found, SqlFault):
-            lines.append(Line(f"line {found.line}", fault=found.fault))
+            tuple_of = "" if found.number is None else f", tuple {found.number}"
+            lines.append(Line(f"line {found.line}{tuple_of}", fault=found.fault))
             continue
         if header is None and found.columns is not None:
             header = found.columns
@@ -193,7 +196,10 @@ def _workbook(path: Path, raw: bytes) -> list[Sheet]:
         for name in book.sheet_names:
             sheet = book.get_sheet_by_name(name)
             if sheet.height > ROWS_MAX or sheet.total_height * sheet.total_width > CELLS_MAX:
-                raise TableRejected(path=path, faults=[f"a sheet of more than {CELLS_MAX} cells"])
+                raise TableRejected(
+                    path=path,
+                    faults=[f"a sheet of more than {CELLS_MAX} cells or {ROWS_MAX} rows; split it"],
+                )
             lines = (
                 _sheet_line(number, cells)
                 for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1)

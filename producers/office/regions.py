@@ -1,5 +1,6 @@
 """Region files: codes and names, and which region a name means."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,11 @@ class RegionNames:
             codes[_name(name)].append(code)
         return cls(codes)
 
+    def lacks(self, codes: Iterable[str]) -> list[str]:
+        """Return the codes that the tree does not have, in their order."""
+        known = {code for fitting in self.codes.values() for code in fitting}
+        return [code for code in codes if code not in known]
+
     def desa(self, name: str, *, kecamatan: str | None = None) -> str | None:
         """Return the one code that a name means, or None when it means none or several.
 
@@ -115,4 +121,5 @@ class RegionNames:
 
 
 def _name(name: str) -> str:
-    return columns.title(name)
+    """Return a name without what may differ in writing: case and uneven spaces, nothing else."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

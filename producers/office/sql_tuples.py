@@ -6,7 +6,7 @@ one that is meant; statements other than INSERT are passed over; bare tuples cou
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 _TOKEN: Final = re.compile(
@@ -40,6 +40,9 @@ class SqlFault:
 
     line: int
     fault: str
+    is_tuple: bool = False
+    """It is counted, so that those after it have the numbers that a person counts."""
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,11 @@ def sql_tuples(text: str) -> Iterator[SqlTuple | SqlFault]:
             statement.append(token)
             continue
         for found in _statement(statement):
-            if isinstance(found, SqlFault):
+            if isinstance(found, SqlFault) and not found.is_tuple:
                 yield found
-            else:
-                number += 1
-                yield SqlTuple(number, found.line, found.columns, found.values)
+                continue
+            number += 1
+            yield replace(found, number=number)
         statement = []
 
 
@@ -111,11 +114,13 @@ def _tuples(tokens: list[_Token], columns: tuple[str, ...] | None) -> Iterator[S
             yield SqlFault(first.line, "something else than a tuple between tuples")
             place = _next(tokens, "(", after=place)
         elif (end := _closing(tokens, place)) == len(tokens):
-            yield SqlFault(first.line, "a tuple that does not end")
+            yield SqlFault(first.line, "a tuple that does not end", is_tuple=True)
             return
         else:
             if (values := _values(tokens[place + 1 : end])) is None:
-                yield SqlFault(first.line, "a tuple of something else than texts and numbers")
+                yield SqlFault(
+                    first.line, "a tuple of something else than texts and numbers", is_tuple=True
+                )
             else:
                 yield SqlTuple(0, first.line, columns, values)
             place = end + 1

@@ -10,7 +10,6 @@ import msgspec
 from producers.office import columns
 from producers.office.columns import Column
 from producers.office.table import Table, read_table
-from rekam.domain.clocks import AHEAD_MS_MAX
 
 
 class StatusRow(msgspec.Struct, frozen=True):
@@ -21,7 +20,6 @@ class StatusRow(msgspec.Struct, frozen=True):
     observed_at: datetime
 
 
-HOUR_MS: Final = 3_600_000
 _OBSERVED: Final = "observed at"
 _COLUMNS: Final = (
     Column("nik", ("nik", "no ktp", "nomor induk kependudukan", "id number"), columns.nik),
@@ -35,38 +33,16 @@ _COLUMNS: Final = (
 
 
 def read_statuses(
-    path: Path, *, rule: Callable[[StatusRow], str | None] = lambda _: None
+    path: Path, *, is_possible: Callable[[datetime], str | None] = lambda _: None
 ) -> Table[StatusRow]:
     """Return what the centre showed; of one person at one moment it shows one status.
 
-    `rule` returns what is wrong with a row. Raises TableRejected with every bad row.
+    `is_possible` returns what is wrong with a moment. Raises TableRejected with every bad row.
     """
     return read_table(
         path,
         StatusRow,
         _COLUMNS,
-        rule=rule,
+        rule=lambda row: columns.of_column(_OBSERVED, is_possible(row.observed_at)),
         distinct=lambda row: (row.nik, row.observed_at),
     )
-
-
-def not_ahead(*, now_ms: int, ms: Callable[[datetime], int]) -> Callable[[StatusRow], str | None]:
-    """Return the rule that nothing was observed later than now, by `ms` of a row's moment.
-
-    As much later is let through as every fold takes from any clock: what is stated now is received
-    later, so an observation that passes is never set aside as one from the future.
-    """
-
-    def fault(row: StatusRow) -> str | None:
-        try:
-            observed_ms = ms(row.observed_at)
-        except OverflowError:
-            return f"column {_OBSERVED}: lies outside the years 1 to 9999 in UTC"
-        if observed_ms <= now_ms + AHEAD_MS_MAX:
-            return None
-        return (
-            f"column {_OBSERVED}: lies more than {AHEAD_MS_MAX // HOUR_MS} hours after the clock "
-            "of this machine; correct the row, or the clock"
-        )
-
-    return fault

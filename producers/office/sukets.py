@@ -1,5 +1,6 @@
 """Letters in place of a card (suket): to whom which one was issued, when, and at which status."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -20,21 +21,30 @@ class SuketRow(msgspec.Struct, frozen=True):
     status: str
 
 
+_ISSUED: Final = "issued at"
 _COLUMNS: Final = (
     Column("nik", ("nik", "no ktp", "nomor induk kependudukan", "id number"), columns.nik),
     Column("number", ("number", "nomor", "nomor suket", "no suket", "nomor surat"), columns.label),
     Column(
         "issued_at",
-        ("issued at", "tanggal", "tanggal terbit", "tgl", "tgl terbit", "date"),
+        (_ISSUED, "tanggal", "tanggal terbit", "tgl", "tgl terbit", "date"),
         columns.moment,
     ),
     Column("status", ("status", "status siak", "kode status", "status rekam"), columns.label),
 )
 
 
-def read_sukets(path: Path) -> Table[SuketRow]:
+def read_sukets(
+    path: Path, *, is_possible: Callable[[datetime], str | None] = lambda _: None
+) -> Table[SuketRow]:
     """Return the letters; a number is given once.
 
-    Raises TableRejected with every bad row.
+    `is_possible` returns what is wrong with a moment. Raises TableRejected with every bad row.
     """
-    return read_table(path, SuketRow, _COLUMNS, distinct=lambda row: row.number)
+    return read_table(
+        path,
+        SuketRow,
+        _COLUMNS,
+        rule=lambda row: columns.of_column(_ISSUED, is_possible(row.issued_at)),
+        distinct=lambda row: row.number,
+    )

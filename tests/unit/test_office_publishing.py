@@ -123,6 +123,10 @@ def test_a_re_coded_place_is_published_with_its_tree(office: Settings, tmp_path:
         ("64.08.12.2002,64.08.12.1003", "row 2: column baru: 64.08.12.1003 is not in the tree"),
         ("64.08.12,64.08.12.1002", "row 2: column lama: 64.08.12 is still in the tree"),
         ("64.08.12.1002,64.08.12.1002", "row 2: is re-coded to itself"),
+        (
+            "64.08.11,64.08.12.1002",
+            "row 2: column baru: 64.08.12.1002 is a region of another level than 64.08.11",
+        ),
     ],
 )
 def test_a_re_coding_that_the_tree_contradicts_is_refused(
@@ -213,11 +217,14 @@ def test_a_dry_run_of_a_list_tells_entries_and_never_a_nik(
     assert NIK not in told
 
 
-def test_another_source_states_what_it_found(office: Settings, tmp_path: Path) -> None:
+def test_another_source_states_what_it_found(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "found.csv"
     path.write_text("no,hasil\n7,tidak_ditemukan\n")
     arguments = ["office", "resolve-cohort", str(path), "--cohort", "lapas", "--source", "koran"]
     assert run([*arguments, "--dry-run"]) == 0
+    assert "would stand beside what was stated before" in capsys.readouterr().out
     assert run(arguments) == TRY_AGAIN
     assert stated(office, "kpu") == [
         CohortEntryResolved(cohort="lapas", entry=7, bucket="tidak_ditemukan", source="koran")
@@ -232,13 +239,27 @@ def test_a_dry_run_of_statuses_counts_them(
     assert run(["office", "observe-status", str(path), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "PROCESSING: 1" in told
+    assert "would stand beside what was stated before" in told
     assert NIK not in told
     assert not (office.home / "office").exists()
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
-def test_statuses_of_a_time_that_has_not_come_are_refused_by_row_and_reason(
-    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+@pytest.mark.parametrize(
+    ("command", "titles"),
+    [
+        ("observe-status", "nik,status,number,observed at"),
+        ("issue-suket", "nik,status,number,issued at"),
+    ],
+)
+def test_what_was_seen_or_issued_at_a_time_that_has_not_come_is_refused_by_row_and_reason(
+    office: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    command: str,
+    titles: str,
+    more: list[str],
 ) -> None:
     now = datetime.now(UTC)
     moments = [
@@ -249,16 +270,75 @@ def test_statuses_of_a_time_that_has_not_come_are_refused_by_row_and_reason(
         "9999-12-31T23:00-05:00",
     ]
     path = tmp_path / "statuses.csv"
-    path.write_text(
-        "nik,status,observed at\n" + "".join(f"{NIK},PROCESSING,{one}\n" for one in moments)
-    )
-    assert run(["office", "observe-status", str(path), *more]) == MISUSE
+    rows = [f"{NIK},PROCESSING,471/{n},{moment}" for n, moment in enumerate(moments)]
+    path.write_text("\n".join([titles, *rows]))
+    assert run(["office", command, str(path), *more]) == MISUSE
     told = capsys.readouterr().err
     assert [number for number in range(2, 7) if f"row {number}:" in told] == [3, 5, 6]
     assert told.count("more than 24 hours after the clock of this machine") == 2
     assert "outside the years" in told
     assert NIK not in told
     assert not (office.home / "office").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "column"),
+    [
+        (["observe-status"], f"nik,status,tanggal\n{NIK},{NIK},01/02/2018\n", "status"),
+        (["issue-suket"], f"nik,status,nomor,tgl\n{NIK},PROCESSING,A {NIK},01/02/2018\n", "number"),
+        (["publish-regions", *TREE_2017], f"kode,nama\n64.08,{NIK}\n", "nama"),
+        (
+            ["resolve-cohort", "--cohort", "lapas", "--source", "KPU"],
+            f"no,hasil\n1,{NIK}\n",
+            "bucket",
+        ),
+    ],
+)
+def test_a_nik_in_a_column_that_is_shown_is_refused_and_never_told(
+    office: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    command: list[str],
+    text: str,
+    column: str,
+) -> None:
+    path = tmp_path / "mixed.csv"
+    path.write_text(text)
+    for more in ([], ["--dry-run"]):
+        assert run(["office", command[0], str(path), *command[1:], *more]) == MISUSE
+        told = capsys.readouterr()
+        assert f"row 2: column {column}: holds a NIK" in told.err
+        assert NIK not in told.err + told.out
+    assert not (office.home / "office").exists()
+
+
+def test_a_nik_in_an_option_is_refused_and_never_told(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "found.csv"
+    path.write_text("no,hasil\n7,tidak_ditemukan\n")
+    arguments = ["office", "resolve-cohort", str(path), "--cohort", "lapas", "--source", NIK]
+    assert run(arguments) == MISUSE
+    told = capsys.readouterr().err
+    assert "source holds a NIK" in told
+    assert NIK not in told
+    assert not (office.home / "office").exists()
+
+
+def test_denominators_of_desa_that_the_tree_lacks_are_named(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may come before their tree: they are taken, and nobody is left to wonder."""
+    publish_regions(tmp_path / "r.csv", text="kode,nama\n64.08.05.2006,Benua Baru\n")
+    wajib = tmp_path / "wajib.csv"
+    wajib.write_text("kode,wajib\n64.08.05.2006,500\n64.08.05.2060,1\n")
+    arguments = ["office", "publish-denominators", str(wajib), "--basis", "DKB", *TREE_2017]
+    for more, code in ((["--dry-run"], 0), ([], TRY_AGAIN)):
+        capsys.readouterr()
+        assert run([*arguments, *more]) == code
+        assert "not in the tree of that day: 1 (64.08.05.2060)" in capsys.readouterr().err
+    assert len(stated(office)) == 2
 
 
 def test_a_damaged_record_is_named_with_what_to_do(office: Settings) -> None:

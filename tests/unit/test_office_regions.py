@@ -87,10 +87,10 @@ def test_every_bad_tuple_is_named_by_its_line(sql: Path) -> None:
     assert [fault.partition(":")[0] for fault in faults(sql)] == [
         "line 3, tuple 2",
         "line 4, tuple 3",
-        "line 5",
-        "line 8, tuple 6",
-        "line 6, tuple 4",
-        "line 7, tuple 5",
+        "line 5, tuple 4",
+        "line 8, tuple 7",
+        "line 6, tuple 5",
+        "line 7, tuple 6",
     ]
 
 
@@ -213,3 +213,25 @@ def test_a_code_is_believed_before_a_name(tmp_path: Path) -> None:
     assert denominators(tmp_path, "kode,nama,wajib\n64.08.05.2001,Bengalon,5\n") == [
         DenominatorRow("64.08.05.2001", 5)
     ]
+
+
+def test_tuples_have_the_numbers_that_a_person_counts(sql: Path) -> None:
+    """Also behind those that cannot be read."""
+    sql.write_text("INSERT INTO w (kode,nama) VALUES\n('11','Aceh'),\n(1+1,'x'),\n('1','y');")
+    first, second = faults(sql)
+    assert first.startswith("line 3, tuple 2: a tuple of something else")
+    assert second.startswith("line 4, tuple 3: column kode")
+
+
+@pytest.mark.parametrize(
+    ("written", "is_meant"),
+    [
+        ("SANGATTA  utara", True),
+        ("Sangatta-Utara", False),
+        ("Sangatta (Utara)", False),
+        ("Sangatta Útara", False),
+    ],
+)
+def test_only_case_and_spaces_of_a_name_may_differ(written: str, *, is_meant: bool) -> None:
+    names = RegionNames.of({"64.08.01.2001": "Sangatta Utara"})
+    assert (names.desa(written) is not None) == is_meant

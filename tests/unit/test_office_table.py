@@ -178,7 +178,7 @@ def test_a_wrong_header_or_an_empty_table_is_a_fault(table: Path, text: str) -> 
 
 def test_a_table_that_is_not_text_is_a_fault_at_its_row(table: Path) -> None:
     table.write_bytes(b"desa,wajib\n64.08.01.2001,5\n\xff\xfe,1\n")
-    assert faults(table) == ("row 3: is not UTF-8",)
+    assert faults(table) == ("row 3: is not UTF-8; save the table as CSV UTF-8, or as XLSX",)
 
 
 def test_broken_quotes_and_nul_are_faults_and_no_crash(table: Path) -> None:
