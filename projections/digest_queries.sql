@@ -87,7 +87,7 @@ SELECT desa, status, since_on, people FROM verification_age;
 
 -- name: read_verification_suket
 -- All rows.
-SELECT desa, issued_on, people FROM verification_suket;
+SELECT desa, issued_on, replaced_on, people FROM verification_suket;
 
 -- name: read_verification_turn
 -- All rows.

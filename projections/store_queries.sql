@@ -378,9 +378,10 @@ SELECT ctid::text FROM added WHERE people = 0;
 -- name: add_verification_suket
 -- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
-    INSERT INTO verification_suket AS stored (desa, issued_on, people)
-    SELECT * FROM unnest($1::text[], $2::date[], $3::bigint[])
-    ON CONFLICT (desa, issued_on) DO UPDATE SET people = stored.people + excluded.people
+    INSERT INTO verification_suket AS stored (desa, issued_on, replaced_on, people)
+    SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::bigint[])
+    ON CONFLICT (desa, issued_on, replaced_on) DO UPDATE
+    SET people = stored.people + excluded.people
     RETURNING stored.ctid, stored.people
 )
 SELECT ctid::text FROM added WHERE people = 0;

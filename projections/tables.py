@@ -244,7 +244,7 @@ CELL_TABLES: Final[Mapping[str, CellTable]] = {
     ),
     verification.TABLE: CellTable(("desa", "status"), "people"),
     verification.AGE_TABLE: CellTable(("desa", "status", "since_on"), "people"),
-    verification.SUKET_TABLE: CellTable(("desa", "issued_on"), "people"),
+    verification.SUKET_TABLE: CellTable(("desa", "issued_on", "replaced_on"), "people"),
     verification.TURN_TABLE: CellTable(("desa", "turn", "before_status", "after_status"), "people"),
 }
 """In the order in which they are written: everybody locks cells in one order."""

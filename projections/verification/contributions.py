@@ -1,8 +1,8 @@
 """What one person adds to verification: one count at (desa, status), and what is told of it.
 
 `verification_age` holds since when, of the statuses whose age matters; `verification_turn` what was
-no step forward; `verification_suket` the day of the latest letter. All of it is as it stands now:
-the centre's word on an earlier day is in the history of each person.
+no step forward; `verification_suket` from when to when each letter was the latest. All of it is as
+it stands now: the centre's word on an earlier day is in the history of each person.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from projections.facts import COUNTS
 from projections.person.facts import Observed, PersonFact
 from projections.person.state import UNPLACED, Placement
 from projections.verification.state import (
+    days_of_letters,
     in_observed_order,
-    latest_suket,
     standing_of,
     turns_of,
 )
@@ -32,8 +32,10 @@ AgeCell = tuple[str, str, date]
 """(desa, raw status, since_on)"""
 TurnCell = tuple[str, str, str, str]
 """(desa, turn, before_status, after_status)"""
-SuketCell = tuple[str, date]
-"""(desa, issued_on)"""
+SuketCell = tuple[str, date, date]
+"""(desa, issued_on, replaced_on)"""
+NEVER: Final = date.max
+"""When the latest letter of a person is replaced."""
 
 
 def verification_contributions(
@@ -54,8 +56,9 @@ def verification_contributions(
         found = _of_one(observed[0], placement, zone)
     else:
         found = _of_many(observed, placement, zone)
-    if letters and (letter := latest_suket(letters)) is not None:
-        found[SUKET_TABLE] = {(desa, zone.day(letter.issued_ms)): 1}
+    if letters and (issued := days_of_letters(letters, zone)):
+        replaced = (*issued[1:], NEVER)
+        found[SUKET_TABLE] = {(desa, *days): 1 for days in zip(issued, replaced, strict=True)}
     return found
 
 

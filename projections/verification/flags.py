@@ -6,10 +6,11 @@ from typing import Literal
 
 from projections.person.facts import PersonFact
 from projections.verification.state import (
+    days_of_letters,
     days_since,
+    has_letter_ahead,
     has_observation_ahead,
     in_observed_order,
-    latest_suket,
     standing_of,
     suket_valid_after,
     turns_of,
@@ -27,8 +28,9 @@ CentreFlag = Literal[
     "observed_ahead",
     "suket_valid",
     "suket_expired",
+    "suket_ahead",
 ]
-"""`stuck` and `suket_…`: as of a day."""
+"""`stuck`, `suket_valid` and `suket_expired`: as of a day."""
 
 
 def centre_flags(facts: Sequence[PersonFact], *, as_of: date, zone: OfficeZone) -> list[CentreFlag]:
@@ -36,7 +38,7 @@ def centre_flags(facts: Sequence[PersonFact], *, as_of: date, zone: OfficeZone) 
     observed = in_observed_order(facts)
     standing = standing_of(observed)
     turns = {turn for turn, _, _ in turns_of(observed)}
-    letter = latest_suket(facts)
+    issued = [day for day in days_of_letters(facts, zone) if day <= as_of]
     flags: dict[CentreFlag, bool] = {
         "duplicate_record": standing is not None and standing.status == DUPLICATE_RECORD,
         "unknown_status": standing is not None and not is_known(standing.status),
@@ -50,7 +52,8 @@ def centre_flags(facts: Sequence[PersonFact], *, as_of: date, zone: OfficeZone) 
         "illegal_jump": "illegal_jump" in turns,
         "observed_ahead": has_observation_ahead(facts),
     }
-    if letter is not None:
-        is_valid = zone.day(letter.issued_ms) > suket_valid_after(as_of)
+    if issued:
+        is_valid = issued[-1] > suket_valid_after(as_of)
         flags["suket_valid" if is_valid else "suket_expired"] = True
+    flags["suket_ahead"] = has_letter_ahead(facts)
     return [flag for flag, is_raised in flags.items() if is_raised]

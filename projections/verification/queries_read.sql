@@ -22,9 +22,9 @@ SELECT desa, turn, before_status, after_status, people
 FROM verification_turn WHERE desa BETWEEN $1 AND $2;
 
 -- name: list_sukets
--- People with a letter by desa and whether it was issued after $4; none that was after $3.
+-- People with a letter on $3 by desa, and whether the latest one by then was issued after $4.
 SELECT desa, issued_on > $4 AS is_valid, sum(people)::bigint AS people
 FROM verification_suket
-WHERE desa BETWEEN $1 AND $2 AND issued_on <= $3
+WHERE desa BETWEEN $1 AND $2 AND issued_on <= $3 AND replaced_on > $3
 GROUP BY desa, is_valid
 HAVING sum(people) <> 0;

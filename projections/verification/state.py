@@ -61,8 +61,20 @@ def has_observation_ahead(facts: Iterable[PersonFact]) -> bool:
     )
 
 
+def has_letter_ahead(facts: Iterable[PersonFact]) -> bool:
+    """Tell whether a letter counts for nothing because the day of its issue has not come."""
+    return any(
+        fact.verdict == COUNTS and type(fact.data) is Suket and _is_letter_ahead(fact, fact.data)
+        for fact in facts
+    )
+
+
 def _is_ahead(fact: PersonFact, observed: Observed) -> bool:
     return observed.observed_ms > fact.known_ms + AHEAD_MS_MAX
+
+
+def _is_letter_ahead(fact: PersonFact, letter: Suket) -> bool:
+    return letter.issued_ms > fact.known_ms + AHEAD_MS_MAX
 
 
 def standing_of(observed: Sequence[Observed]) -> Standing | None:
@@ -91,14 +103,20 @@ def turns_of(observed: Sequence[Observed]) -> list[tuple[Turn, str, str]]:
     return found
 
 
-def latest_suket(facts: Iterable[PersonFact]) -> Suket | None:
-    """Return the letter that was issued last, of those that count."""
-    letters = [
-        (fact.data.issued_ms, fact.id, fact.data)
-        for fact in facts
-        if fact.verdict == COUNTS and type(fact.data) is Suket
-    ]
-    return max(letters, key=lambda one: one[:2])[2] if letters else None
+def days_of_letters(facts: Iterable[PersonFact], zone: OfficeZone) -> list[date]:
+    """Return the days on which letters were issued, each once, of those that count; oldest first.
+
+    Not of those of a time more than a day after they arrived, as with observations.
+    """
+    return sorted(
+        {
+            zone.day(fact.data.issued_ms)
+            for fact in facts
+            if fact.verdict == COUNTS
+            and type(fact.data) is Suket
+            and not _is_letter_ahead(fact, fact.data)
+        }
+    )
 
 
 def suket_valid_after(as_of: date) -> date:

@@ -62,11 +62,16 @@ async def test_letters_are_valid_for_half_a_year_and_only_the_latest_of_a_person
     first, second = people(2)
     for nik, on in ((first, date(2017, 1, 5)), (first, TODAY), (second, date(2017, 10, 11))):
         rows.recorded(nik, recording=nik)
-        rows.say(nik, Suket(f"s-{on}", noon_ms(on), SENT))
+        rows.say(nik, Suket(f"s-{on}", noon_ms(on), SENT), known=on)
     await rows.write(database)
     assert (await read(connection)).totals.suket == Letters(valid=1, expired=1)
     yesterday = await read(connection, on=TODAY - timedelta(days=1))
-    assert yesterday.totals.suket == Letters(valid=1, expired=0)  # the other's is not issued yet
+    # Of the one, the letter before; the other's is not out of date yet.
+    assert yesterday.totals.suket == Letters(valid=1, expired=1)
+    half_a_year_before = await read(connection, on=date(2017, 10, 10))
+    assert half_a_year_before.totals.suket == Letters(valid=0, expired=1)
+    assert (await read(connection, on=date(2017, 7, 4))).totals.suket == Letters(valid=1, expired=0)
+    assert (await read(connection, on=date(2017, 1, 4))).totals.suket == Letters(valid=0, expired=0)
 
 
 async def test_a_reset_a_reprint_an_illegal_jump_and_an_unknown_word_are_told_with_the_statuses(

@@ -65,8 +65,14 @@ def test_a_person_is_one_status_in_whatever_order_it_was_told(
     statuses = {(desa, status) for desa, status in cells.get(TABLE, {})}
     ages = {(desa, status) for desa, status, _ in cells.get(AGE_TABLE, {})}
     assert ages == {cell for cell in statuses if shown and cell[1] in AGEING}
-    letters = any(fact.counts and isinstance(fact.data, Suket) for fact in facts)
-    assert len(cells.get(SUKET_TABLE, {})) == letters
+    issued = [
+        ZONE.day(fact.data.issued_ms)
+        for fact in facts
+        if fact.counts and isinstance(fact.data, Suket)
+    ]
+    for day in {*issued, date(2018, 3, 1), date(2030, 1, 1)}:
+        latest = [cell[1] for cell in cells.get(SUKET_TABLE, {}) if cell[1] <= day < cell[2]]
+        assert latest == sorted(one for one in set(issued) if one <= day)[-1:]
     assert set(cells.get(TURN_TABLE, {}).values()) <= {1}
 
 

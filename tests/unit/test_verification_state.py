@@ -10,6 +10,7 @@ from projections.person.state import UNPLACED, Placement
 from projections.tables import ENTITY_KINDS, PERSON
 from projections.verification.contributions import (
     AGE_TABLE,
+    NEVER,
     SUKET_TABLE,
     TABLE,
     TURN_TABLE,
@@ -103,13 +104,25 @@ def test_a_time_that_has_not_come_is_believed_of_no_observation() -> None:
     assert person[TABLE] == {(UNPLACED, "PRINT_READY_RECORD"): 1}
 
 
-def test_only_the_latest_letter_counts() -> None:
-    letters = [
-        fact(Suket("s-1", START_MS, SENT), seq=1),
-        fact(Suket("s-2", START_MS + 40 * DAY_MS, SENT), seq=2),
+def letters_on(*days: int) -> list[PersonFact]:
+    return [
+        fact(Suket(f"s-{days}", START_MS + days * DAY_MS, SENT), seq=seq)
+        for seq, days in enumerate(days, start=1)
     ]
+
+
+def test_each_letter_is_the_latest_until_the_next_one() -> None:
+    found = verification_contributions([], letters_on(40, 0, 40), PLACED, ZONE)
+    first, second = date(2018, 3, 2), date(2018, 4, 11)
+    assert found[SUKET_TABLE] == {(DESA, first, second): 1, (DESA, second, NEVER): 1}
+
+
+def test_a_letter_of_a_day_that_has_not_come_is_believed_by_nobody() -> None:
+    letters = letters_on(0, 36_500)
     found = verification_contributions([], letters, PLACED, ZONE)
-    assert found[SUKET_TABLE] == {(DESA, date(2018, 4, 11)): 1}
+    assert found[SUKET_TABLE] == {(DESA, date(2018, 3, 2), NEVER): 1}
+    flags = centre_flags(letters, as_of=date(2018, 9, 2), zone=ZONE)
+    assert flags == ["suket_expired", "suket_ahead"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +150,10 @@ def test_a_letter_is_valid_for_six_months_of_the_calendar(as_of: date, after: da
         (shown((0, "CARD_ISSUED"), (1, SENT)), date(2018, 4, 1), ["illegal_jump"]),
         ([fact(Suket("s", START_MS, SENT), seq=1)], date(2018, 9, 1), ["suket_valid"]),
         ([fact(Suket("s", START_MS, SENT), seq=1)], date(2018, 9, 2), ["suket_expired"]),
+        (letters_on(0, 40), date(2018, 3, 1), []),
+        (letters_on(0, 40), date(2018, 3, 2), ["suket_valid"]),
+        (letters_on(0, 80), date(2018, 11, 20), ["suket_valid"]),
+        (letters_on(0, 80), date(2018, 11, 21), ["suket_expired"]),
     ],
 )
 def test_flags_say_what_to_look_at_as_of_a_day(
