@@ -25,17 +25,21 @@ from tests.support.scenario import (
     buckets,
     cases,
     causes,
+    codes,
     copies,
     coverage,
     denominator,
     disputed,
     left_out,
+    letters,
     months,
     name,
     noon_ms,
     person,
     remarks,
+    residuals,
     settlements,
+    stages,
     statuses,
     turns,
 )
@@ -757,6 +761,91 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "letters carry who has no card: each is valid for six months, the next one takes its place",
+    {
+        letters(date(2018, 1, 4)): (0, 0),
+        letters(date(2018, 7, 4)): (2, 0),
+        letters(date(2018, 7, 5)): (1, 1),
+        letters(date(2018, 7, 20)): (2, 0),
+        letters(date(2019, 1, 20)): (0, 2),
+        statuses(): {"PRINT_READY_RECORD": 1, "BIO_CAPTURED": 1},
+        coverage(MARCH): (None, 2, None, None, 0),
+        left_out(): {},
+    },
+)
+def _(office: Office) -> None:
+    centre = office.enrol("centre", "centre")
+    office.says(office.enrol("dev"), captured(1), captured(2), on=date(2018, 1, 3))
+    office.says(centre, shown(1, "PRINT_READY_RECORD", date(2018, 1, 4)), on=date(2018, 1, 5))
+    for number, on, arrives in (
+        (1, date(2018, 7, 20), date(2018, 7, 20)),
+        (2, date(2018, 2, 1), date(2018, 9, 1)),
+        (1, date(2018, 1, 5), date(2018, 12, 1)),
+        (2, date(2018, 6, 1), date(2018, 12, 2)),
+        (1, date(2108, 7, 20), date(2018, 12, 3)),  # a typed year that has not come
+    ):
+        letter = events.SuketIssued(
+            nik=person(number),
+            number=f"471/{on}",
+            issued_ms=noon_ms(on),
+            status="PRINT_READY_RECORD",
+        )
+        office.says(centre, letter, on=arrives)
+
+
+@scenario(
+    "the way to the card: who came how far, and who stopped where; what is here sums to recorded",
+    {
+        coverage(MARCH): (7, 8, -1, "114.29", 0),
+        stages(): {
+            "recorded": (8, 1),
+            "sent": (6, 1),
+            "received": (5, 0),
+            "print_ready": (3, 1),
+            "printed": (2, 0),
+            "issued": (2, 2),
+        },
+        residuals(): {"DUPLICATE_RECORD": 1, "ENROLL_FAILURE_AT_CENTRAL": 1, "unknown": 1},
+    },
+)
+def _(office: Office) -> None:
+    """Eight of seven have a recording; the ninth is known to the centre alone, and in no funnel."""
+    office.states(wajib({DESA: 7}), arrives=date(2018, 1, 5))
+    device, centre = office.enrol("dev"), office.enrol("centre", "centre")
+    office.says(device, *map(captured, range(8)), on=YESTERDAY)
+    told = (
+        "SENT_FOR_ENROLLMENT",
+        "ENROLL_FAILURE_AT_CENTRAL",
+        "DUPLICATE_RECORD",
+        "PRINT_READY_RECORD",
+        "CARD_ISSUED",
+        "CARD_ISSUED",
+        "KODE_18",
+    )
+    for number, status in (*enumerate(told), (99, "CARD_ISSUED")):
+        office.says(centre, shown(number, status, TODAY), on=TODAY)
+
+
+@scenario(
+    "more cards than people who must have one: three are issued, one of them twice, of wajib 2",
+    {
+        coverage(MARCH): (2, 3, -1, "150.00", 0),
+        remarks(MARCH): {"more_recorded_than_wajib": 1, "no_tree": 0},
+        statuses(): {"CARD_ISSUED": 3},
+        turns(): {"reprint": 1},
+    },
+)
+def _(office: Office) -> None:
+    office.states(wajib({DESA: 2}), arrives=date(2018, 1, 5))
+    device, centre = office.enrol("dev"), office.enrol("centre", "centre")
+    office.says(device, *map(captured, range(3)), on=YESTERDAY)
+    for number in range(3):
+        office.says(centre, shown(number, "CARD_ISSUED", TODAY), on=TODAY)
+    for minutes, status in enumerate(("SENT_FOR_CARD_PRINTING", "CARD_ISSUED"), start=1):
+        office.says(centre, shown(1, status, TODAY, minutes=minutes), on=TODAY)
+
+
+@scenario(
     "a recorder says what only the centre may: it does not count, and is shown",
     {statuses(): {"BIO_CAPTURED": 1}, left_out(): {"not_authorised": 1}},
 )
@@ -804,6 +893,49 @@ def _(office: Office) -> None:
     office.says(kpu, *words, on=date(2018, 4, 1))
     office.says(paper, *missed, on=date(2018, 4, 2))
     office.says(kpu, *entries, on=date(2018, 4, 3))
+
+
+@scenario(
+    "a source takes back its word: what it said last stands, though what it said first came last",
+    {buckets("lapas"): {"terverifikasi": 1}, disputed("lapas"): 0},
+)
+def _(office: Office) -> None:
+    kpu = office.enrol("kpu", "kpu")
+    first, last = (
+        events.CohortEntryResolved(cohort="lapas", entry=1, bucket=bucket, source="KPU")
+        for bucket in ("belum_rekam", "terverifikasi")
+    )
+    (said_first,) = office.seals(kpu, first, on=YESTERDAY)
+    (said_last,) = office.seals(kpu, last, on=TODAY)
+    office.append(said_last, kpu, arrives=TODAY)
+    office.append(said_first, kpu, arrives=MARCH)
+    listed = events.CohortEntryListed(cohort="lapas", entry=1, version="1")
+    office.says(kpu, listed, on=TODAY)
+
+
+@scenario(
+    "the commission's codes stay as the list has them, also one of which nobody said what it means",
+    {
+        codes("lapas"): {
+            ("11", "without_electronic_card"): 2,
+            ("12", "not_yet_ascertained"): 1,
+            ("7", "not_eligible"): 1,
+            ("U", "changed"): 1,
+            ("B", "new"): 1,
+            ("13", None): 1,
+            ("", None): 1,
+        },
+        buckets("lapas"): {"unresolved": 8},
+    },
+)
+def _(office: Office) -> None:
+    kpu = office.enrol("kpu", "kpu")
+    told = ("11", "11", "12", "7", "U", "B", "13", None)
+    entries = [
+        events.CohortEntryListed(cohort="lapas", entry=number, version="1", code=code)
+        for number, code in enumerate(told, start=1)
+    ]
+    office.says(kpu, *entries, on=TODAY)
 
 
 @scenario(

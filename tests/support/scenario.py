@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final
 
+from projections.cohort.codes import kpu_meaning
 from projections.cohort.rules import CohortRule
 from projections.memory_store import MemoryStore
+from projections.person.state import UNPLACED
 from projections.reading import DAY_MAX
 from projections.regions import Level
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
+from projections.verification.funnel import Funnel, funnel
+from projections.verification.state import suket_valid_after
 from rekam.domain import events
 from rekam.domain.ids import Epoch, ProducerId
 from rekam.domain.keys import SigningKey
@@ -226,6 +230,48 @@ def turns() -> Ask:
     return Ask("turns", _sums("verification_turn", "turn"))
 
 
+def letters(as_of: date) -> Ask:
+    """Ask for people whose letter in place of the card is valid on a day, and is out of date."""
+
+    def of(published: Published) -> object:
+        columns = ("issued_on", "replaced_on")
+        found = Counter[bool]()
+        for (issued, replaced), people in published.figures.sums(
+            "verification_suket", *columns
+        ).items():
+            if issued <= as_of < replaced:
+                found[issued > suket_valid_after(as_of)] += people
+        return found[True], found[False]
+
+    return Ask(f"letters on {as_of}", of)
+
+
+def stages() -> Ask:
+    """Ask for the recorded by how far their records came: (reached, here) of each stage."""
+
+    def of(published: Published) -> object:
+        return {
+            name: (stage.reached, stage.here) for name, stage in _funnel(published).stages.items()
+        }
+
+    return Ask("stages", of)
+
+
+def residuals() -> Ask:
+    """Ask for the recorded whose records stopped, by status."""
+    return Ask("residuals", lambda published: _funnel(published).residuals)
+
+
+def _funnel(published: Published) -> Funnel:
+    statuses = Counter[str]()
+    for (desa, status), people in published.figures.sums(
+        "verification_cell", "desa", "status"
+    ).items():
+        if desa != UNPLACED:
+            statuses[status] += people
+    return funnel(statuses)
+
+
 def cases() -> Ask:
     """Ask for the cases of duplicates, by kind and state."""
     return Ask("cases", _sums("duplicate_case", "kind", "state"))
@@ -242,6 +288,21 @@ def buckets(cohort: str, version: str = "1", *, rule: CohortRule = "exclusive/v1
 def disputed(cohort: str) -> Ask:
     """Ask how many entries sources disagree about."""
     return Ask(f"disputed of {cohort}", lambda published: published.figures.disputed(cohort))
+
+
+def codes(cohort: str) -> Ask:
+    """Ask for the entries of a list by the commission's code and what is known of its meaning."""
+
+    def of(published: Published) -> object:
+        return {
+            (code, kpu_meaning(code) if code else None): entries
+            for (of_cohort, code), entries in published.figures.sums(
+                "cohort_cell", "cohort", "code"
+            ).items()
+            if of_cohort == cohort
+        }
+
+    return Ask(f"codes of {cohort}", of)
 
 
 def months() -> Ask:
