@@ -14,7 +14,12 @@ import click
 import msgspec
 
 from producers.device.clock import Clock, DeviceClock, Reading
-from producers.device.commands_outbox import new_epoch, receipt_keys_for, trust_receipts
+from producers.device.commands_outbox import (
+    new_epoch,
+    receipt_keys_for,
+    retry_refused,
+    trust_receipts,
+)
 from producers.device.commands_status import status
 from producers.device.emitter import drain
 from producers.device.emitter import run as emit
@@ -166,6 +171,7 @@ def sync(context: click.Context, *, folder: Path, choice: RouteChoice) -> None:
 
 
 device.add_command(new_epoch)
+device.add_command(retry_refused)
 device.add_command(status)
 device.add_command(trust_receipts)
 device.add_command(export_command)
@@ -223,8 +229,9 @@ def _remaining(home: ProducerHome, now: Reading) -> list[str]:
         )
     if status.refused_segments:
         remaining.append(
-            f"{status.refused_segments} segments were refused and stand in quarantine; ask the "
-            "office (rekam quarantine list)"
+            f"{status.refused_segments} segments were refused; ask the office whether they stand "
+            "in quarantine (rekam quarantine list). They are offered again, ever more rarely; at "
+            "once by `rekam device retry-refused`"
         )
     return remaining
 

@@ -1,5 +1,6 @@
-"""`rekam device new-epoch` and `trust-receipts`: what a supervisor does to an outbox."""
+"""`rekam device new-epoch`, `trust-receipts`, `retry-refused`: what a supervisor does."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,28 @@ def trust_receipts(*, folder: Path, files: tuple[Path, ...]) -> None:
         home.trust_receipts(keys)
     for key in keys:
         click.echo(f"receipts by key {key.id} count from now on")
+
+
+@click.command("retry-refused")
+@home_option
+def retry_refused(*, folder: Path) -> None:
+    """Offer again all that servers have refused, as if for the first time.
+
+    When a server was set right, or another route was given: whoever refused a segment is asked
+    last. What is wrong for ever is refused again, and no harm is done. Works beside `device run`.
+    """
+    with ProducerHome.open(folder) as home:
+        queued = home.outbox.retry_refused()
+    if not queued:
+        click.echo("nothing is set aside as refused; nothing was done")
+        return
+    for (route, code), segments in sorted(Counter((one.route, one.code) for one in queued).items()):
+        click.echo(f"refused by {route} ({code}): {segments} segments")
+    events = sum(one.last - one.first + 1 for one in queued)
+    click.echo(
+        f"{len(queued)} segments, {events} events, wait to be sent again; `rekam device run` or "
+        "`rekam device sync` sends them"
+    )
 
 
 def receipt_key(path: Path) -> VerifyKey:

@@ -48,11 +48,17 @@ def _rows(standing: Standing) -> list[tuple[str, str]]:
         ("sent", f"through {standing.taken_through}; {standing.taken_events} without a receipt"),
         ("committed", committed or "nothing yet"),
         ("last receipt", _moment(standing.last_receipt_ms)),
-        ("refused", f"{standing.refused_segments} segments"),
+        ("refused", _refused(standing.refused_segments)),
         ("route", _routes(standing.routes, standing.emitter_pid)),
         ("disk", f"{standing.disk_percent} % of the outbox's budget; {free_mb} MB free"),
         ("clock", f"{_moment(standing.wall_ms)}, {_offset(standing.clock_offset_ms)}"),
     ]
+
+
+def _refused(segments: int) -> str:
+    if not segments:
+        return "0 segments"
+    return f"{segments} segments; offered again by themselves, at once by `device retry-refused`"
 
 
 def _routes(routes: tuple[RouteStanding, ...], emitter_pid: int | None) -> str:

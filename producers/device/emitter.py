@@ -4,9 +4,10 @@ The life of an event, every step durable before the next one begins, so that the
 killed anywhere:
 
     appended ─seal─► unsent ─a route took it─► taken ─a receipt covers it─► receipted ─► pruned
-                       ▲ │                       │
-                       │ └─a route refused it─► refused (aside; it stands in quarantine)
-                       └──── no receipt in time, or a receipt names it missing ───┘
+                      ▲ ▲ │                      │
+                      │ │ └─who logs refused it─► refused (aside, it may stand in quarantine)
+                      │ └── a receipt misses it, or a day has passed; ten times ──┘
+                      └──── no receipt in time, or a receipt names it missing ────┘
 
 A kill between send and take sends the same bytes again; the log then holds them twice and they
 count once. Recording goes on beside it in any case, in this process or another. No answer of any
@@ -233,9 +234,11 @@ class Emitter:
     async def ask_receipt(self, stopping: asyncio.Event) -> None:
         """Ask the current route for a receipt and act on it; then on receipts that did not come.
 
-        Does nothing while this home trusts no receipt. What cannot be had now is logged.
+        While this home trusts no receipt, it only offers again what was refused long ago. What
+        cannot be had now is logged.
         """
         self._asked_at, self._sent_since_asked = time.monotonic(), False
+        self._offer_refused_again()
         if not self._receipts.trusts_any:
             return
         try:
@@ -307,7 +310,11 @@ class Emitter:
         try:
             sent = await _finish_soon_after(
                 stopping,
-                self._routing.send([one.raw for one in batch], producer=self._home.producer),
+                self._routing.send(
+                    [one.raw for one in batch],
+                    producer=self._home.producer,
+                    avoided=[one.refused_by for one in batch],
+                ),
                 what="the segments",
             )
         except (Unavailable, Overloaded):
@@ -339,7 +346,7 @@ class Emitter:
                         drained.custody_events += _events([one])
                 case "refused":
                     code = verdict.code or "refused"
-                    self._outbox.refuse(one, route=outcome.route, code=code)
+                    self._outbox.refuse(one, route=outcome.route, code=code, now=now)
                     drained.refused_segments += 1
                     drained.codes.add(code)
                     log.warning(
@@ -401,6 +408,17 @@ class Emitter:
     def _take_receipt(self, raw: bytes) -> None:
         if self._receipts.take(raw):
             self._routing.forgive(self._taker)
+
+    def _offer_refused_again(self) -> None:
+        try:
+            requeued = self._outbox.retry_long_refused(now=self._clock.read())
+        except (Unavailable, Overloaded) as error:
+            log.warning("outbox_not_tidied", producer=self._home.producer, error=str(error))
+            return
+        if requeued:
+            log.info(
+                "refused_offered_again", producer=self._home.producer, requeued_segments=requeued
+            )
 
     def _send_overdue_again(self) -> None:
         """Demote routes that took and brought no receipt in time; queue what they took again."""

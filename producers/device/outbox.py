@@ -21,6 +21,7 @@ from typing import Final, Self, TypeVar, cast
 import apsw
 import structlog
 
+from producers.device import refusals
 from producers.device.clock import BootSession, Reading
 from producers.device.epochs import chain_head, open_epoch, sealed_through
 from producers.device.files import sync_folder
@@ -46,6 +47,7 @@ from producers.device.outbox_rows import (
     Overdue,
     Place,
     ReceiptEffect,
+    Refused,
     StoredSegment,
 )
 from producers.device.outbox_schema import make_tables, require_tables
@@ -78,6 +80,7 @@ __all__ = [
     "Overdue",
     "Place",
     "ReceiptEffect",
+    "Refused",
     "StoredSegment",
 ]
 
@@ -493,14 +496,14 @@ class Outbox:
             return None
         if row is None:
             return None
-        epoch, first, last, digest, raw = row
+        epoch, first, last, digest, raw, refused_by = row
         try:
             segment = segments.parse(raw)
         except SegmentRejected:
             return None
         if segment.hash != digest or not is_segment_whole(segment):
             return None
-        return StoredSegment(first, last, raw, epoch, place)
+        return StoredSegment(first, last, raw, epoch, place, refused_by)
 
     def _set_aside(self, place: Place) -> None:
         """Take a damaged segment out of the queue, and note the fault for the next sealing."""
@@ -533,17 +536,23 @@ class Outbox:
             )
         )
 
-    def refuse(self, segment: StoredSegment, *, route: str, code: str) -> None:
-        """Set a segment aside that the other side will never take as it is; idempotent."""
+    def refuse(self, segment: StoredSegment, *, route: str, code: str, now: Reading) -> None:
+        """Set a segment aside that a server calls wrong; durable. One set aside stays as it is.
+
+        It is offered again when a receipt misses it (`apply_receipt`), or after a day
+        (`retry_long_refused`), REFUSALS_MAX times in all, or by a person's word (`retry_refused`).
+        """
         self._make_room(
-            lambda connection: connection.execute(
-                _SQL["update_refused"], (route, code, segment.place)
-            )
+            lambda connection: refusals.refuse(connection, segment, route=route, code=code, now=now)
         )
 
-    def retry_refused(self) -> int:
-        """Queue again what was refused; return how many segments."""
-        return self._changing(_SQL["update_refused_to_unsent"], ())
+    def retry_refused(self) -> list[Refused]:
+        """Queue again all that is set aside, as if never refused before; return what it was."""
+        return self._make_room(refusals.queue_all)
+
+    def retry_long_refused(self, *, now: Reading) -> int:
+        """Queue again what was refused a day ago and not too often; return how many segments."""
+        return self._make_room(lambda connection: refusals.queue_long(connection, now=now))
 
     def overdue(self, *, now: Reading, seconds: float) -> list[Overdue]:
         """Return what a route took at least so long ago without a receipt since.
@@ -581,7 +590,8 @@ class Outbox:
 
         Receipted are the segments that lie in a run whose head is a segment of ours: the chain of
         hashes makes sure that the log has these very bytes. Segments in its gaps are queued again,
-        those of an earlier receipt too (a lost cluster is refilled), once for each newer receipt.
+        those of an earlier receipt too (a lost cluster is refilled), once for each newer receipt;
+        refused ones by their own waits (refusals.py), also above all that the receipt names.
         What it says beyond our own head, or of other bytes under our seqs, is a copy's: the open
         epoch is then suspected to be a fork. Durable, idempotent; older receipts do no harm.
         """

@@ -1,6 +1,6 @@
 """What an outbox hands out: segments, what is overdue, what a receipt did, and how things stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NewType
 
 from rekam.domain.ids import Epoch
@@ -21,6 +21,19 @@ class StoredSegment:
     raw: bytes
     epoch: Epoch
     place: Place
+    refused_by: str | None = field(default=None, compare=False)
+    """The route that refused it last: whoever sends it asks the others first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A segment that a route refused, and why."""
+
+    first: int
+    last: int
+    route: str
+    code: str
+    epoch: Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,7 @@ class OutboxStatus:
     receipted_through: int
     """A receipt covers every event up to this seq."""
     refused_segments: int
+    """Set aside now; those that are to be offered again count as unsent."""
     refused_events: int
     damaged_segments: int
     dropped_diagnostics: int

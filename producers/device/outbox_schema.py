@@ -12,7 +12,7 @@ from producers.device.outbox_file import transaction
 from rekam.domain.errors import Corrupt, Misconfigured
 
 APPLICATION_ID: Final = 0x524B4D31  # "RKM1"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -37,8 +37,11 @@ def require_tables(connection: apsw.Connection, path: Path) -> None:
             "was running, and it is set aside for a new epoch"
         )
     version = connection.pragma("user_version")
-    if version == 1:
-        _bring_up(connection)
+    if version in _UPGRADES:
+        with transaction(connection):
+            # Another process may have done it while we waited.
+            if connection.pragma("user_version") == version:
+                _UPGRADES[version](connection)
         version = connection.pragma("user_version")
         log.info("outbox_brought_up", version=version)
     if version != SCHEMA_VERSION:
@@ -52,15 +55,21 @@ def require_tables(connection: apsw.Connection, path: Path) -> None:
         )
 
 
-def _bring_up(connection: apsw.Connection) -> None:
-    """Go from version 1 to 2 in one transaction; all that was in it stays."""
+def _from_version_1(connection: apsw.Connection) -> None:
+    """Make all tables anew and fill them, inside a transaction; all that was in the file stays."""
     connection.create_scalar_function("crc32", _crc32, 1, deterministic=True)
-    with transaction(connection):
-        # Another process may have done it while we waited.
-        if connection.pragma("user_version") == 1:
-            connection.execute(_text("upgrade_1_to_2.sql"))
-            make_tables(connection)
-            connection.execute(_text("upgrade_1_to_2_rows.sql"))
+    connection.execute(_text("upgrade_1_to_2.sql"))
+    make_tables(connection)
+    connection.execute(_text("upgrade_1_to_2_rows.sql"))
+
+
+def _from_version_2(connection: apsw.Connection) -> None:
+    """Add what version 3 remembers of refusals, inside a transaction."""
+    connection.execute(_text("upgrade_2_to_3.sql"))
+    connection.pragma("user_version", SCHEMA_VERSION)
+
+
+_UPGRADES: Final = {1: _from_version_1, 2: _from_version_2}
 
 
 def _crc32(*values: object) -> int:

@@ -166,7 +166,9 @@ WHERE +state IN ('unsent', 'taken', 'refused') AND place > ? ORDER BY place;
 
 -- name: select_segment
 -- One segment.
-SELECT epoch, first, last, hash, raw FROM segment WHERE place = ?;
+SELECT epoch, first, last, hash, raw,
+    (SELECT refused_by FROM delivery WHERE delivery.place = segment.place)
+FROM segment WHERE place = ?;
 
 -- name: select_delivery
 -- Where one segment should stand.
@@ -179,12 +181,34 @@ WHERE place = ? AND state IN ('unsent', 'refused');
 
 -- name: update_refused
 -- The other side will not take this segment as it is.
-UPDATE delivery SET state = 'refused', route = ?, code = ?, boot = NULL, mono_ms = NULL
-WHERE place = ? AND state IN ('unsent', 'taken');
+UPDATE delivery SET state = 'refused', route = ?1, refused_by = ?1, refusals = refusals + 1,
+    code = ?2, boot = ?3, mono_ms = ?4
+WHERE place = ?5 AND state IN ('unsent', 'taken');
 
 -- name: update_refused_to_unsent
--- Try again what was refused.
-UPDATE delivery SET state = 'unsent', route = NULL, code = NULL WHERE state = 'refused';
+-- Try again all that was refused, as if for the first time. Who refused it is asked last.
+UPDATE delivery SET state = 'unsent', route = NULL, boot = NULL, mono_ms = NULL, refusals = 0
+WHERE state = 'refused'
+RETURNING first, last, refused_by, code, epoch;
+
+-- name: update_due_refused_to_unsent
+-- Try again what was refused long enough ago for the number of its refusals. Of an earlier boot
+-- session only the time since this one began is known: then the shortest wait must do, because
+-- a device that is switched off each night would never have waited a day.
+UPDATE delivery SET state = 'unsent', route = NULL, boot = NULL, mono_ms = NULL
+WHERE state = 'refused' AND epoch = :epoch AND last >= :first AND place <= :through
+  AND refusals < :refusals_max
+  AND CASE boot
+      WHEN :boot THEN :mono_ms - mono_ms >= min(
+          :wait_ms << min(max(refusals, 1) - 1, :doublings_max), :wait_ms_max
+      )
+      ELSE :mono_ms >= :wait_ms
+  END
+RETURNING place;
+
+-- name: select_refused_epochs
+-- Epochs of which something was refused.
+SELECT DISTINCT epoch FROM delivery WHERE state = 'refused';
 
 -- name: update_damaged
 -- The bytes of this segment are not what was sealed.

@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 import apsw
 import structlog
 
+from producers.device import refusals
 from producers.device.clock import Reading
 from producers.device.epochs import open_epoch, sealed_through
 from producers.device.outbox_rows import ReceiptEffect
@@ -44,6 +45,7 @@ def apply_receipt(
             if end == "own"
         )
         requeued = _queue_missing(connection, receipt, base, as_of_ms=as_of_ms)
+        requeued += refusals.queue_missing(connection, receipt, base, now=now)
     # What a copy did in an earlier epoch is known, and is why there is a later one.
     is_foreign = "foreign" in ends and receipt.epoch >= opened
     if is_foreign and not was_suspected:

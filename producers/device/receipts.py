@@ -9,6 +9,7 @@ import structlog
 
 from producers.device.clock import Clock
 from producers.device.home import ProducerHome
+from producers.device.route import is_custodian
 from rekam.domain.receipt import Receipt, ReceiptRejected, open_receipt
 
 KEEP_SECONDS: Final = 30 * 86_400.0
@@ -28,7 +29,7 @@ def taken_by(route: str, verdict: str) -> str:
 
 def is_custody(route: str) -> bool:
     """Return whether a remembered route promised to bring it to the log, and no more."""
-    return route.startswith(("relay", "usb")) or route.endswith(CUSTODY_MARK)
+    return is_custodian(route) or route.endswith(CUSTODY_MARK)
 
 
 class ReceiptKeeper:

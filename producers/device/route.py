@@ -8,8 +8,12 @@ from rekam.domain.ids import ProducerId
 
 Verdict = Literal["logged", "custody", "refused", "retry"]
 """What became of a segment. `logged`: the log holds it. `custody`: somebody holds it who promised
-to bring it to the log. `refused`: it stands in quarantine, `code` says why. `retry`: nobody has it.
+to bring it to the log. `refused`: it stands in quarantine, `code` says why; only who puts segments
+into the log can know that. `retry`: nobody has it.
 """
+
+CUSTODIANS: Final = ("relay", "usb")
+"""Kinds of routes that keep segments for others, and log nothing themselves."""
 
 SLOWEST_BYTES_PER_SECOND: Final = 4096
 """A route that is slower than this does not work: 32 kbit/s, a bad day of GPRS."""
@@ -64,6 +68,11 @@ class Route(Protocol):
 
     async def stop(self) -> None:
         """Close connections; what was not answered is given up."""
+
+
+def is_custodian(name: str) -> bool:
+    """Return whether a route of that name or label only keeps what it takes: relay-2 does."""
+    return name.startswith(CUSTODIANS)
 
 
 def allowed_seconds(base_seconds: float, size: int) -> float:

@@ -8,6 +8,10 @@ earlier route whose back-off has ended is probed beside it with one segment, so 
 hangs holds nothing up; the log may then have that segment twice, and it counts once. Only when no
 route is closed is a half-open one tried with everything.
 
+A `refused` is believed of a route that puts segments into the log. A relay's says no more than that
+it will not keep the segment, so the next route is asked; and who has refused a segment before is
+asked last. So one server that is wrong, or lies, keeps nothing out of the log that another takes.
+
 The size of a send follows the route: doubled when it was quick, halved when it was slow or failed.
 So a slow link is asked for no more than it can do before its time-out, and a fast one is filled.
 """
@@ -15,14 +19,14 @@ So a slow link is asked for no more than it can do before its time-out, and a fa
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 import structlog
 
 from producers.device.pacing import ByteLimit
-from producers.device.route import Route, SegmentVerdict
+from producers.device.route import Route, SegmentVerdict, is_custodian
 from rekam.domain.errors import Overloaded, Unavailable
 from rekam.domain.ids import ProducerId
 
@@ -205,6 +209,8 @@ class _Guarded:
     name: str
     route: Route
     circuit: Circuit
+    keeps_only: bool
+    """It is a relay, by its name or its answers: what it refuses, others may log."""
     window: int = BYTES_FIRST
     retries: int = 0
     reason: str = "unavailable"
@@ -255,7 +261,12 @@ class Routing:
         self.limit = limit or ByteLimit(None, monotonic=monotonic)
         spread = jitter or random.SystemRandom()
         self._guarded = [
-            _Guarded(name, route, Circuit(options, jitter=spread, monotonic=monotonic))
+            _Guarded(
+                name,
+                route,
+                Circuit(options, jitter=spread, monotonic=monotonic),
+                keeps_only=is_custodian(name),
+            )
             for name, route in zip(_names(routes), routes, strict=True)
         ]
         self._beside: set[asyncio.Task[_Attempt]] = set()
@@ -294,13 +305,22 @@ class Routing:
         names = self.names
         return name in names and other in names and names.index(name) < names.index(other)
 
-    async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> Sent:
+    async def send(
+        self,
+        segments: Sequence[bytes],
+        *,
+        producer: ProducerId,
+        avoided: Sequence[str | None] = (),
+    ) -> Sent:
         """Send by the first route that works; what it does not take, by the next.
 
+        `avoided` may name for each segment the route that gets it only when no other takes it.
         Raises Unavailable when nobody took anything or said anything of it: `retry_after_seconds`
         then says when the first route may be tried again.
         """
         self._collect()
+        assert len(avoided) in {0, len(segments)}  # noqa: S101 - our own bug
+        spared = dict(enumerate(avoided))
         found = _Attempt()
         errors: list[str] = []
         order = self._order()
@@ -309,12 +329,17 @@ class Routing:
             await self._by_all(pair, segments, producer, found, errors)
             order = [one for one in order if one not in pair]
         else:
-            self._probe_before(order, segments, producer)
-        for one in order:
-            left = found.left(len(segments))
-            if not left:
-                break
-            attempt = await self._attempt(one, segments, left, producer)
+            self._probe_before(order, segments, producer, spared=spared)
+        for one, is_last_resort in [(one, False) for one in order] + [(one, True) for one in order]:
+            places = [
+                place
+                for place in found.left(len(segments))
+                if (spared.get(place) == one.name) is is_last_resort
+            ]
+            # One that failed a moment ago is in its back-off.
+            if not places or one.circuit.state == "open":
+                continue
+            attempt = await self._attempt(one, segments, places, producer)
             found.merge(attempt)
             if attempt.error is not None:
                 errors.append(str(attempt.error))
@@ -381,7 +406,12 @@ class Routing:
         return closed + [one for one in free if one.circuit.state == "half_open"]
 
     def _probe_before(
-        self, order: list[_Guarded], segments: Sequence[bytes], producer: ProducerId
+        self,
+        order: list[_Guarded],
+        segments: Sequence[bytes],
+        producer: ProducerId,
+        *,
+        spared: Mapping[int, str | None],
     ) -> None:
         """Probe earlier routes whose back-off has ended, beside a closed one; not for both jobs."""
         if not order or order[0].circuit.state != "closed":
@@ -389,7 +419,10 @@ class Routing:
         for one in order[:]:
             if one.circuit.state == "half_open" and self.is_before(one.name, order[0].name):
                 order.remove(one)
-                self._begin(one, self._attempt(one, segments, [0], producer))
+                places = [place for place in range(len(segments)) if spared.get(place) != one.name]
+                # Of nothing but what it has refused nothing is learnt.
+                if places:
+                    self._begin(one, self._attempt(one, segments, places[:1], producer))
 
     async def _by_all(
         self,
@@ -448,7 +481,7 @@ class Routing:
                 attempt.error = error
                 self._failed(one, error.code, error, at_least=error.retry_after_seconds or 0.0)
                 return attempt
-            verdicts = delivery.verdicts
+            verdicts = self._believed(one, delivery.verdicts)
             for place, verdict in zip(piece, verdicts, strict=True):
                 attempt.outcomes[place] = Outcome(verdict, one.name)
             if delivery.receipt is not None:
@@ -462,6 +495,20 @@ class Routing:
             else:
                 self._worked(one, size, self._monotonic() - began)
         return attempt
+
+    def _believed(
+        self, one: _Guarded, verdicts: Sequence[SegmentVerdict]
+    ) -> Sequence[SegmentVerdict]:
+        """Return what counts of an answer: a relay's refusal is no more than a `retry`."""
+        one.keeps_only |= any(verdict.verdict == "custody" for verdict in verdicts)
+        if not one.keeps_only:
+            return verdicts
+        return [
+            SegmentVerdict("retry", code=verdict.code or "refused")
+            if verdict.verdict == "refused"
+            else verdict
+            for verdict in verdicts
+        ]
 
     def _worked(self, one: _Guarded, size: int, seconds: float) -> None:
         one.retries = 0

@@ -1,4 +1,4 @@
--- The outbox, version 2. Events are numbered without gaps within an epoch; a segment's bytes never
+-- The outbox, version 3. Events are numbered without gaps within an epoch; a segment's bytes never
 -- change once stored.
 --
 -- A `place` is a seq counted on through all epochs of this file: the `base` of its epoch + seq. It
@@ -60,7 +60,8 @@ END;
 
 -- Where each segment stands. A table of its own: moving a segment on must not rewrite its bytes.
 --     unsent -> taken (a route took it) -> receipted (a signed receipt covers it) -> pruned
---     refused: set aside, because the other side will never take it as it is
+--     refused: set aside, because a server said that it is wrong as it is; offered again, ever
+--              more rarely, while no receipt covers it
 --     damaged: set aside, because its bytes here are not what was sealed
 -- A pruned one stays as its hash alone while one before it still waits for a receipt.
 CREATE TABLE delivery (
@@ -78,6 +79,8 @@ CREATE TABLE delivery (
     mono_ms       INTEGER,
     code          TEXT,              -- why it was refused
     as_of_ms      INTEGER,           -- of the receipt that covers it
+    refusals      INTEGER NOT NULL DEFAULT 0,  -- since it was queued, or a person began anew
+    refused_by    TEXT,              -- the route that refused it last: another is asked first
     CONSTRAINT state_is_known
         CHECK (state IN ('unsent', 'taken', 'refused', 'receipted', 'damaged', 'pruned')),
     CONSTRAINT taken_by_a_route CHECK (state <> 'taken' OR route IS NOT NULL),

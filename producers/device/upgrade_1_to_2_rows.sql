@@ -1,4 +1,4 @@
--- The same, after the tables of version 2 were made.
+-- The same, after the tables of the present version were made.
 
 INSERT INTO outbox (id, producer) SELECT 1, producer FROM outbox_1;
 INSERT INTO epoch (epoch, base) SELECT epoch, 0 FROM outbox_1;

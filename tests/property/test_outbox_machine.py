@@ -107,12 +107,14 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:
         known = data.draw(st.sampled_from(self.of("unsent", "taken")))
-        self.outbox.refuse(known.segment, route="gateway", code="signature_invalid")
+        self.outbox.refuse(
+            known.segment, route="gateway", code="signature_invalid", now=reading(self.now_ms)
+        )
         known.state = "refused"
 
     @rule()
     def retry_refused(self) -> None:
-        assert self.outbox.retry_refused() == len(self.of("refused"))
+        assert len(self.outbox.retry_refused()) == len(self.of("refused"))
         for known in self.of("refused"):
             known.state = "unsent"
 

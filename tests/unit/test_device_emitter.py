@@ -14,6 +14,7 @@ from producers.device.emitter import Emitter, EmitterOptions, drain, run
 from producers.device.home import ProducerHome
 from producers.device.outbox import Outbox, StoredSegment
 from producers.device.pacing import ByteLimit
+from producers.device.refusals import AGAIN_SECONDS, REFUSALS_MAX
 from producers.device.routing import BYTES_FIRST, MONOTONIC, Routing, RoutingOptions
 from rekam.domain.errors import OutboxBusy, OutboxFull, Unavailable
 from rekam.domain.events import ClockAnchored, Event, Heartbeat, RouteChanged, encode
@@ -297,6 +298,61 @@ async def test_a_refused_segment_is_set_aside_and_the_others_go_on(tmp_path: Pat
     assert (status.unsent_events, status.refused_segments) == (0, 1)
     assert (drained.refused_segments, drained.codes) == (1, {"fork"})
     assert kept == [one.raw, two.raw, three.raw]
+
+
+async def test_a_server_that_refuses_wrongly_keeps_nothing_out_of_the_log(tmp_path: Path) -> None:
+    """The receipt shows that the log lacks it: the other route is asked, then it has all."""
+    gateway, kafka = (
+        ObedientRoute("gateway", verdict="refused", code="fork"),
+        ObedientRoute("kafka"),
+    )
+    routing, clock = Routing([gateway, kafka], options=QUICK), SteadyClock()
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        one, two = (sealed(home, number) for number in (1, 2))
+        gateway.unwanted = {one.raw}
+        await drain(home, routing, clock=clock, options=QUIET)
+        gateway.receipts = receipt_for(home, [two], gaps=((1, 1),))
+        assert (home.outbox.status().refused_segments, kafka.log) == (1, [])
+        clock.mono_ms += AGAIN_SECONDS * 1000
+        for _ in range(2):
+            await drain(home, routing, clock=clock, options=QUIET)
+        status = home.outbox.status()
+    assert (kafka.log, status.refused_segments, status.unsent_events) == ([one.raw], 0, 0)
+
+
+async def test_what_every_server_refuses_is_offered_ever_more_rarely_and_then_no_more(
+    tmp_path: Path,
+) -> None:
+    routes = [ObedientRoute("gateway", verdict="refused", code="fork") for _ in range(2)]
+    routing, clock = Routing(routes, options=QUICK), SteadyClock()
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        one, two = (sealed(home, number) for number in (1, 2))
+        for route in routes:
+            route.unwanted = {one.raw}
+            route.receipts = receipt_for(home, [two], gaps=((1, 1),))
+        for _ in range(1_000):
+            await drain(home, routing, clock=clock, options=QUIET)
+            clock.mono_ms += AGAIN_SECONDS * 1000
+        status = home.outbox.status()
+    assert (routes[0].log, status.refused_segments) == ([two.raw], 1)
+    assert [route.tries for route in routes] == [REFUSALS_MAX // 2, REFUSALS_MAX // 2]
+
+
+async def test_what_the_only_relay_refuses_stays_in_the_queue_for_another_way(
+    tmp_path: Path,
+) -> None:
+    relay = ObedientRoute("relay", verdict="refused", code="fork")
+    with new_home(tmp_path) as home:
+        one, two = (sealed(home, number) for number in (1, 2))
+        relay.unwanted = {one.raw}
+        with pytest.raises(Unavailable, match=r"1 segments were not taken \(fork\)"):
+            await drain(home, relay, clock=SteadyClock(), options=QUIET)
+        status = home.outbox.status()
+        assert (status.unsent_segments, status.refused_segments, relay.log) == (1, 0, [two.raw])
+        await drain(home, ObedientRoute("kafka"), clock=SteadyClock(), options=QUIET)
+        assert home.outbox.status().unsent_segments == 0
 
 
 async def test_a_segment_that_no_route_will_have_stays_unsent_and_blocks_none_behind_it(

@@ -177,3 +177,27 @@ def test_trust_receipts_replaces_the_keys(folder: Path, tmp_path: Path) -> None:
         assert home.receipt_keys == {TWO.id: TWO}
     receipt.write_text("nothing")
     assert run(["device", "trust-receipts", "--home", str(folder), str(receipt)]) == 2
+
+
+def test_retry_refused_says_what_it_queued_again_and_who_had_refused_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ProducerHome.open(folder) as home:
+        seal_outbox(home.outbox)
+        for one, code in zip(home.outbox.unsent(limit_bytes=ALL), ("fork", "bad"), strict=True):
+            home.outbox.refuse(one, route="gateway", code=code, now=reading())
+    words = ["device", "retry-refused", "--home", str(folder)]
+    assert run(words) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "refused by gateway (bad): 1 segments",
+        "refused by gateway (fork): 1 segments",
+        (
+            "2 segments, 2 events, wait to be sent again; `rekam device run` or `rekam device "
+            "sync` sends them"
+        ),
+    ]
+    with ProducerHome.open(folder) as home:
+        status = home.outbox.status()
+        assert (status.unsent_segments, status.refused_segments) == (2, 0)
+    assert run(words) == 0
+    assert "nothing was done" in capsys.readouterr().out

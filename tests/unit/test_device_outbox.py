@@ -14,8 +14,10 @@ from producers.device.outbox import (
     Overdue,
     Place,
     ReceiptEffect,
+    Refused,
 )
 from producers.device.outbox_file import Storage
+from producers.device.refusals import AGAIN_SECONDS, REFUSALS_MAX
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxFull
 from rekam.domain.events import FaultReported, decode
 from rekam.domain.ids import Epoch
@@ -65,6 +67,7 @@ CREATE TABLE boot (
 """The tables that the first version made."""
 
 PLAIN = Storage(ballast_bytes=0, any_file_system=True)
+AGAIN_MS = AGAIN_SECONDS * 1000
 
 
 @pytest.fixture
@@ -193,13 +196,99 @@ def test_custody_is_overdue_by_the_monotonic_clock_and_in_another_boot_by_its_ag
 def test_a_refused_segment_is_set_aside_until_it_is_tried_again(path: Path) -> None:
     with made(path, segments=2) as outbox:
         first, second = outbox.unsent(limit_bytes=ALL)
-        outbox.refuse(first, route="gateway", code="key_mismatch")
+        outbox.refuse(first, route="gateway", code="key_mismatch", now=reading())
         status = outbox.status()
         assert (status.refused_segments, status.refused_events, status.unsent_events) == (1, 2, 2)
         assert outbox.unsent(limit_bytes=ALL) == [second]
         assert outbox.unreceipted(limit_bytes=ALL) == [first, second]
-        assert outbox.retry_refused() == 1
+        assert outbox.retry_refused() == [Refused(1, 2, "gateway", "key_mismatch", Epoch(1))]
+        assert outbox.retry_refused() == []
         assert outbox.unsent(limit_bytes=ALL) == [first, second]
+        again, other = outbox.unsent(limit_bytes=ALL)
+        assert (again.refused_by, other.refused_by) == ("gateway", None)
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+def refused(outbox: Outbox, *places: int, mono_ms: int = 1, boot: str = "b") -> None:
+    """Let the gateway refuse what waits at these places; the rest is taken by Kafka."""
+    for one in outbox.unsent(limit_bytes=ALL):
+        now = reading(mono_ms, boot=boot)
+        if one.place in places:
+            outbox.refuse(one, route="gateway", code="key_mismatch", now=now)
+        else:
+            outbox.take([one], route="kafka", now=now)
+
+
+@pytest.mark.parametrize(("gaps", "missing"), [(((1, 2),), 1), ((), 0)], ids=["gap", "no gap"])
+def test_what_was_refused_is_offered_again_when_a_receipt_misses_it_and_some_time_has_passed(
+    path: Path, gaps: tuple[tuple[int, int], ...], missing: int
+) -> None:
+    with made(path, segments=2) as outbox:
+        first, second = outbox.unsent(limit_bytes=ALL)
+        refused(outbox, 1)
+        early = receive(outbox, [second], gaps=gaps, as_of_ms=1, now=reading(AGAIN_MS))
+        assert early.requeued_segments == 0
+        receive(outbox, [second], gaps=gaps, as_of_ms=2, now=reading(1 + AGAIN_MS))
+        assert outbox.unsent(limit_bytes=ALL) == [first][:missing]
+        assert outbox.status().refused_segments == 1 - missing
+
+
+def test_what_was_refused_above_all_that_arrived_is_missing_too(path: Path) -> None:
+    with made(path, segments=2) as outbox:
+        first, second = outbox.unsent(limit_bytes=ALL)
+        refused(outbox, 3)
+        effect = receive(outbox, [first], as_of_ms=2, now=reading(1 + AGAIN_MS))
+        assert (effect.receipted_events, effect.requeued_segments) == (2, 1)
+        assert outbox.unsent(limit_bytes=ALL) == [second]
+
+
+def test_what_is_refused_each_time_waits_longer_each_time_and_then_for_a_person(
+    path: Path,
+) -> None:
+    waits: list[int] = []
+    with made(path, segments=2) as outbox:
+        _, second = outbox.unsent(limit_bytes=ALL)
+        now_ms = since_ms = 1
+        refused(outbox, 1)
+        for as_of_ms in range(1, 2_000):
+            now_ms += AGAIN_MS
+            receive(outbox, [second], gaps=((1, 2),), as_of_ms=as_of_ms, now=reading(now_ms))
+            if outbox.unsent(limit_bytes=ALL):
+                waits.append((now_ms - since_ms) // AGAIN_MS)
+                since_ms = now_ms
+                refused(outbox, 1, mono_ms=now_ms)
+        assert waits == [1, 2, 4, 8, 16, 32, 64, 96, 96]
+        assert len(waits) == REFUSALS_MAX - 1
+        assert len(outbox.retry_refused()) == 1
+        refused(outbox, 1, mono_ms=now_ms)
+        now_ms += AGAIN_MS
+        receive(outbox, [second], gaps=((1, 2),), as_of_ms=9_999, now=reading(now_ms))
+        assert len(outbox.unsent(limit_bytes=ALL)) == 1, "a person's word begins it anew"
+
+
+def test_a_restart_does_not_put_off_what_was_refused(path: Path) -> None:
+    with made(path, segments=2) as outbox:
+        _, second = outbox.unsent(limit_bytes=ALL)
+        refused(outbox, 1, mono_ms=10**9)
+        for now_ms, count in ((AGAIN_MS - 1, 0), (AGAIN_MS, 1)):
+            now = reading(now_ms, boot="later")
+            receive(outbox, [second], gaps=((1, 2),), as_of_ms=now_ms, now=now)
+            assert len(outbox.unsent(limit_bytes=ALL)) == count
+
+
+def test_without_any_receipt_what_was_refused_is_offered_again_after_a_day(path: Path) -> None:
+    day_ms = 86_400_000
+    with made(path, segments=1) as outbox:
+        refused(outbox, 1)
+        assert outbox.retry_long_refused(now=reading(day_ms)) == 0
+        assert outbox.retry_long_refused(now=reading(day_ms + 1)) == 1
+        for day in range(1, 20):
+            refused(outbox, 1, mono_ms=day * day_ms)
+            outbox.retry_long_refused(now=reading((day + 1) * day_ms))
+        assert outbox.unsent(limit_bytes=ALL) == []
+        assert outbox.status().refused_segments == 1
 
 
 # -- receipts ------------------------------------------------------------------------------------
@@ -391,6 +480,24 @@ def test_an_outbox_of_version_1_is_brought_up_with_all_that_is_in_it(path: Path)
     with Outbox.open(path, storage=PLAIN) as outbox:
         assert seal(outbox) == 1
         assert receive(outbox, outbox.unreceipted(limit_bytes=ALL)).receipted_events == 5
+
+
+def test_an_outbox_of_version_2_is_brought_up_and_knows_what_was_refused(path: Path) -> None:
+    with made(path, segments=2) as outbox:
+        first, second = outbox.unsent(limit_bytes=ALL)
+        outbox.refuse(first, route="gateway", code="key_mismatch", now=reading())
+    connection = apsw.Connection(str(path))
+    # As version 2 kept a refusal: without its time and its number.
+    connection.execute("UPDATE delivery SET boot = NULL, mono_ms = NULL WHERE state = 'refused'")
+    connection.execute("ALTER TABLE delivery DROP COLUMN refusals")
+    connection.execute("ALTER TABLE delivery DROP COLUMN refused_by")
+    connection.pragma("user_version", 2)
+    connection.close()
+    with Outbox.open(path, storage=PLAIN) as outbox:
+        assert outbox.unsent(limit_bytes=ALL) == [second]
+        receive(outbox, [second], gaps=((1, 2),), now=reading(AGAIN_MS))
+        (again,) = outbox.unsent(limit_bytes=ALL)
+        assert (again, again.refused_by) == (first, "gateway")
 
 
 def test_a_file_of_random_bytes_is_corrupt(path: Path) -> None:

@@ -191,6 +191,61 @@ async def test_what_is_refused_is_not_offered_to_another_route() -> None:
     assert second.tries == 0
 
 
+async def test_what_a_relay_refuses_is_offered_to_the_next_route() -> None:
+    """It logs nothing, so its judgement is no more than advice."""
+    relay = ObedientRoute("relay", verdict="refused", code="unknown_key", unwanted={b"b"})
+    kafka = ObedientRoute("kafka")
+    sent = await routing(relay, kafka).send([b"a", b"b"], producer=PRODUCER)
+    assert [outcome.route for outcome in sent.outcomes] == ["relay", "kafka"]
+    assert kafka.log == [b"b"]
+
+
+async def test_what_a_relay_refuses_and_a_gateway_too_is_refused() -> None:
+    relay = ObedientRoute("relay", verdict="refused", code="unknown_key")
+    gateway = ObedientRoute("gateway", verdict="refused", code="body_mismatch")
+    (outcome,) = (await routing(relay, gateway).send([b"a"], producer=PRODUCER)).outcomes
+    assert (outcome.verdict.verdict, outcome.verdict.code) == ("refused", "body_mismatch")
+    assert outcome.route == "gateway"
+
+
+async def test_what_relays_alone_refuse_is_to_be_offered_again_with_their_reason() -> None:
+    relays = [ObedientRoute("relay", verdict="refused", code="bad"), ObedientRoute("relay")]
+    relays[1].verdict, relays[1].code = "refused", "bad"
+    (outcome,) = (await routing(*relays).send([b"a"], producer=PRODUCER)).outcomes
+    assert (outcome.verdict.verdict, outcome.verdict.code) == ("retry", "bad")
+
+
+async def test_a_relay_under_a_gateways_address_is_known_by_the_custody_that_it_takes() -> None:
+    server = ObedientRoute("gateway", verdict="custody")
+    kafka = ObedientRoute("kafka")
+    routes = routing(server, kafka)
+    await routes.send([b"a"], producer=PRODUCER)
+    server.verdict, server.code = "refused", "bad"
+    (outcome,) = (await routes.send([b"b"], producer=PRODUCER)).outcomes
+    assert (outcome.verdict.verdict, outcome.route, kafka.log) == ("logged", "kafka", [b"b"])
+
+
+async def test_who_refused_a_segment_before_is_asked_last() -> None:
+    gateway, kafka = ObedientRoute("gateway"), ObedientRoute("kafka")
+    routes = routing(gateway, kafka)
+    sent = await routes.send([b"a", b"b"], producer=PRODUCER, avoided=["gateway", None])
+    assert [outcome.route for outcome in sent.outcomes] == ["kafka", "gateway"]
+    kafka.failures = 1
+    sent = await routes.send([b"c"], producer=PRODUCER, avoided=["gateway"])
+    assert [outcome.route for outcome in sent.outcomes] == ["gateway"]
+
+
+async def test_a_probe_carries_no_segment_that_its_route_has_refused() -> None:
+    clock = Seconds()
+    gateway, kafka = ObedientRoute("gateway", failures=1), ObedientRoute("kafka")
+    routes = routing(gateway, kafka, clock=clock)
+    await routes.send([b"a"], producer=PRODUCER)
+    clock.now += 1.0
+    await routes.send([b"b", b"c"], producer=PRODUCER, avoided=["gateway", None])
+    await turns()
+    assert gateway.log == [b"c"]
+
+
 async def test_a_route_that_only_ever_says_retry_counts_as_failed() -> None:
     clock = Seconds()
     first, second = ObedientRoute("one", verdict="retry"), ObedientRoute("two")

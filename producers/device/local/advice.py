@@ -101,10 +101,12 @@ def _refused(standing: Standing) -> Advice | None:
     count = standing.refused_segments
     return Advice(
         "act",
-        f"{number(count)} paket data ditolak server. Datanya masih aman di alat ini: jangan hapus "
-        "apa pun, teruskan merekam, dan hubungi petugas kabupaten.",
-        f"The server refused {count:,} packets of data. They are still safe on this device: delete "
-        "nothing, keep recording, and call the regency office.",
+        f"{number(count)} paket data ditolak server. Datanya masih aman di alat ini dan ditawarkan "
+        "lagi dengan sendirinya: jangan hapus apa pun, teruskan merekam, dan hubungi petugas "
+        "kabupaten. Bila server sudah diperbaiki: `rekam device retry-refused`.",
+        f"The server refused {count:,} packets of data. They are still safe on this device and are "
+        "offered again by themselves: delete nothing, keep recording, and call the regency office. "
+        "Once the server is set right: `rekam device retry-refused`.",
     )
 
 

@@ -251,7 +251,9 @@ class DeviceLife:
                     taken.append(one)
                 case "refused":
                     code = verdict.code or "refused"
-                    home.outbox.refuse(one, route=self._route.label, code=code)
+                    home.outbox.refuse(
+                        one, route=self._route.label, code=code, now=self._world.clock.read()
+                    )
                 case "retry":
                     pass
                 case _:
