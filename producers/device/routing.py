@@ -3,10 +3,13 @@
     closed ──a send fails──► open ──its back-off ends──► half-open ──a probe works──► closed
                               ▲                              └────────it fails────────► open
 
+    what it took did not arrive ──► demoted for long ──its time ends──► half-open
+
 What is to be sent goes by the first closed route, and when that fails by the next at once. An
 earlier route whose back-off has ended is probed beside it with one segment, so that a probe that
 hangs holds nothing up; the log may then have that segment twice, and it counts once. Only when no
-route is closed is a half-open one tried with everything.
+route is closed is a half-open one tried with everything, and when all have failed for a while, a
+demoted one: a relay that may deliver is better than none.
 
 A `refused` is believed of a route that puts segments into the log. A relay's says no more than that
 it will not keep the segment, so the next route is asked; and who has refused a segment before is
@@ -33,8 +36,12 @@ from rekam.domain.ids import ProducerId
 RETRY_SECONDS_FIRST: Final = 1.0
 RETRY_SECONDS_MAX: Final = 900.0
 DEMOTED_SECONDS_MAX: Final = 86_400.0
-"""A route that took and did not deliver is left alone for RETRY_SECONDS_MAX, twice as long each
-time, at most this long."""
+"""A route that took and did not deliver stands behind all others for RETRY_SECONDS_MAX, twice as
+long each time, at most this long."""
+
+LAST_RESORT_FAILURES: Final = 3
+"""Failures in a row of each other route until demoted ones are used: a hiccup of seconds is no
+reason to give segments to who may drop them, and then to wait an hour for receipts."""
 
 BYTES_FIRST: Final = 64 * 1024
 BYTES_MIN: Final = 16 * 1024
@@ -102,22 +109,30 @@ class Circuit:
         self._monotonic = monotonic
         self._failures = 0
         self._demotions = 0
-        self._open_until: float | None = None
-        self._is_demoted = False
+        self._failed_until: float | None = None
+        self._demoted_until: float | None = None
 
     @property
-    def state(self) -> Literal["closed", "open", "half_open"]:
+    def state(self) -> Literal["closed", "open", "half_open", "demoted"]:
         """Return where it stands."""
-        if self._open_until is None:
-            return "closed"
-        return "open" if self._monotonic() < self._open_until else "half_open"
+        if self._failed_until is not None and self._monotonic() < self._failed_until:
+            return "open"
+        if self.is_demoted:
+            return "demoted"
+        is_closed = self._failed_until is None and self._demoted_until is None
+        return "closed" if is_closed else "half_open"
+
+    @property
+    def is_demoted(self) -> bool:
+        """Return whether it is demoted now, in its back-off or not."""
+        return self._demoted_until is not None and self._monotonic() < self._demoted_until
 
     @property
     def seconds_left(self) -> float:
-        """Return how long until it may be tried."""
-        if self._open_until is None:
+        """Return how long until it may be tried; a demoted one may be, as the last resort."""
+        if self._failed_until is None:
             return 0.0
-        return max(0.0, self._open_until - self._monotonic())
+        return max(0.0, self._failed_until - self._monotonic())
 
     @property
     def failures(self) -> int:
@@ -125,31 +140,30 @@ class Circuit:
         return self._failures
 
     def worked(self) -> None:
-        """Close it. A demoted one stays open until its time is over: taking is what it can do."""
-        if self._is_demoted and self.state == "open":
-            return
+        """Close it. A demoted one stays so until its time is over: taking is what it can do."""
         self._failures = 0
-        self._open_until = None
-        self._is_demoted = False
+        self._failed_until = None
+        if self.state == "half_open":
+            self._demoted_until = None
 
     def failed(self, *, at_least: float = 0.0) -> float:
         """Open it for a while; return the seconds."""
         self._failures += 1
         seconds = retry_seconds(self._failures, self._options, self._jitter, at_least=at_least)
-        until = self._monotonic() + seconds
-        self._open_until = max(until, self._open_until or until) if self._is_demoted else until
+        self._failed_until = self._monotonic() + seconds
         return seconds
 
     def demote(self) -> float:
-        """Open it for long: what it took did not arrive; return the seconds."""
-        self._demotions += 1
-        seconds = min(
-            DEMOTED_SECONDS_MAX,
-            self._options.retry_seconds_max * 2.0 ** min(self._demotions - 1, 32),
-        )
-        self._is_demoted = True
-        self._open_until = self._monotonic() + seconds
-        return seconds
+        """Put it behind all others for long: what it took did not arrive; return the seconds.
+
+        While it is demoted this changes nothing: what it took before says nothing new of it.
+        """
+        now = self._monotonic()
+        if self._demoted_until is None or now >= self._demoted_until:
+            self._demotions += 1
+            seconds = self._options.retry_seconds_max * 2.0 ** min(self._demotions - 1, 32)
+            self._demoted_until = now + min(DEMOTED_SECONDS_MAX, seconds)
+        return self._demoted_until - now
 
     def forgive(self) -> None:
         """Forget demotions: what it took did arrive."""
@@ -293,7 +307,7 @@ class Routing:
         """Return how long to wait until a route may be tried; 0 when one is closed."""
         return min(
             max(one.circuit.seconds_left, 0.0 if one.is_free else BUSY_SECONDS)
-            for one in self._guarded
+            for one in self._wanted()
         )
 
     def reason(self, name: str) -> str:
@@ -325,7 +339,7 @@ class Routing:
         errors: list[str] = []
         order = self._order()
         if self._options.both:
-            pair = [one for one in order if one in self._guarded[:2]]
+            pair = [one for one in order if one in self._guarded[:2] and not one.circuit.is_demoted]
             await self._by_all(pair, segments, producer, found, errors)
             order = [one for one in order if one not in pair]
         else:
@@ -367,7 +381,7 @@ class Routing:
         return await self._first().route.receipt(producer)
 
     def demote(self, name: str, reason: str) -> bool:
-        """Leave a route alone for long, if there is another; return whether that was done."""
+        """Put a route behind all others for long, if there are; return whether that was done."""
         for one in self._guarded:
             if one.name == name and len(self._guarded) > 1:
                 seconds = one.circuit.demote()
@@ -400,10 +414,21 @@ class Routing:
         return next(iter(self._order()), self._guarded[0])
 
     def _order(self) -> list[_Guarded]:
-        """Return the routes that may be tried now: closed ones first."""
-        free = [one for one in self._guarded if one.is_free]
-        closed = [one for one in free if one.circuit.state == "closed"]
-        return closed + [one for one in free if one.circuit.state == "half_open"]
+        """Return the routes that may be tried now: closed ones first, demoted ones last."""
+        free = [(one.circuit.state, one) for one in self._wanted() if one.is_free]
+        return [
+            one
+            for wanted in ("closed", "half_open", "demoted")
+            for state, one in free
+            if state == wanted
+        ]
+
+    def _wanted(self) -> list[_Guarded]:
+        """Return the routes to which something may go: demoted ones when no other works."""
+        others = [one for one in self._guarded if not one.circuit.is_demoted]
+        if all(one.circuit.failures >= LAST_RESORT_FAILURES for one in others):
+            return self._guarded
+        return others
 
     def _probe_before(
         self,

@@ -80,19 +80,43 @@ def test_a_circuit_opens_at_a_failure_half_opens_after_its_back_off_and_closes_a
     assert seen == ["closed", "open", "half_open", "open", "closed"]
 
 
-def test_a_demoted_circuit_stays_open_although_it_takes_and_longer_each_time() -> None:
+def test_a_demoted_circuit_stays_demoted_although_it_takes_and_longer_each_time() -> None:
     clock = Seconds()
     circuit = Circuit(RoutingOptions(), jitter=Longest(), monotonic=clock)
     assert circuit.demote() == 900.0
     circuit.worked()
-    circuit.failed()
-    assert (circuit.state, circuit.seconds_left) == ("open", 900.0)
+    assert (circuit.state, circuit.seconds_left) == ("demoted", 0.0)
     clock.now += 900.0
+    seen = [circuit.state]
     circuit.worked()
-    assert circuit.state == "closed"
+    seen.append(circuit.state)
+    assert seen == ["half_open", "closed"]
     assert circuit.demote() == 1800.0
     circuit.forgive()
+    clock.now += 1800.0
     assert circuit.demote() == 900.0
+
+
+def test_a_demoted_circuit_that_fails_has_a_back_off_too() -> None:
+    clock = Seconds()
+    circuit = Circuit(RoutingOptions(), jitter=Longest(), monotonic=clock)
+    circuit.demote()
+    circuit.failed()
+    assert (circuit.state, circuit.seconds_left) == ("open", 1.0)
+    clock.now += 1.0
+    seen = [circuit.state]
+    circuit.failed()
+    clock.now += 899.0
+    seen.append(circuit.state)
+    assert seen == ["demoted", "half_open"]
+
+
+def test_what_a_circuit_took_before_it_was_demoted_does_not_demote_it_again() -> None:
+    clock = Seconds()
+    circuit = Circuit(RoutingOptions(), jitter=Longest(), monotonic=clock)
+    assert [circuit.demote(), circuit.demote()] == [900.0, 900.0]
+    clock.now += 900.0
+    assert circuit.demote() == 1800.0
 
 
 # -- fail-over and fail-back -----------------------------------------------------------------------
@@ -269,6 +293,46 @@ async def test_a_demoted_route_is_left_alone_and_a_sole_one_is_not_demoted() -> 
     assert (await routes.send([b"a"], producer=PRODUCER)).taker == "kafka"
     assert routes.reason("relay") == "no_receipt"
     assert not routing(first).demote("relay", "no_receipt")
+
+
+async def test_a_demoted_route_is_the_last_resort_when_no_other_works() -> None:
+    clock = Seconds()
+    relay, kafka = ObedientRoute("relay"), ObedientRoute("kafka", failures=5)
+    routes = routing(relay, kafka, clock=clock)
+    routes.demote("relay", "no_receipt")
+    for seconds in (1.0, 2.0, 4.0):
+        with pytest.raises(Unavailable) as caught:
+            await routes.send([b"a"], producer=PRODUCER)
+        if seconds < 4.0:
+            assert caught.value.retry_after_seconds == seconds, "a hiccup is no reason to use it"
+            clock.now += seconds
+    assert (routes.current, routes.seconds_until_try) == ("relay", 0.0)
+    assert (await routes.send([b"b"], producer=PRODUCER)).taker == "relay"
+    assert kafka.tries == 3, "it is in its back-off"
+    clock.now += 4.0
+    assert (await routes.send([b"c"], producer=PRODUCER)).taker == "relay"
+    assert kafka.tries == 4, "it is asked before the demoted one"
+    clock.now += 8.0
+    kafka.failures = 0
+    for raw in (b"d", b"e"):
+        assert (await routes.send([raw], producer=PRODUCER)).taker == "kafka"
+    assert relay.log == [b"b", b"c"]
+
+
+async def test_of_two_routes_at_once_a_demoted_one_is_left_out() -> None:
+    relay, kafka = ObedientRoute("relay"), ObedientRoute("kafka")
+    routes = routing(relay, kafka, both=True, grace=WAIT_SECONDS_MAX)
+    routes.demote("relay", "no_receipt")
+    assert (await routes.send([b"a"], producer=PRODUCER)).taker == "kafka"
+    assert relay.tries == 0
+
+
+async def test_routes_that_are_all_demoted_are_used_in_their_order() -> None:
+    relay, gateway = ObedientRoute("relay"), ObedientRoute("gateway")
+    routes = routing(relay, gateway)
+    for name in routes.names:
+        routes.demote(name, "no_receipt")
+    assert (await routes.send([b"a"], producer=PRODUCER)).taker == "relay"
 
 
 def test_routes_of_one_kind_have_names_of_their_own() -> None:
