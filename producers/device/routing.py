@@ -20,6 +20,7 @@ So a slow link is asked for no more than it can do before its time-out, and a fa
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -380,6 +381,18 @@ class Routing:
         """
         return await self._first().route.receipt(producer)
 
+    async def any_receipt(self, producer: ProducerId) -> bytes | None:
+        """Ask the routes for a receipt, those first that work best, until one has one.
+
+        None when none has, or none answers; one in its back-off is not asked.
+        """
+        for one in self._in_order(self._guarded):
+            with contextlib.suppress(Unavailable, Overloaded):  # `send` tells of them
+                raw = await one.route.receipt(producer)
+                if raw is not None:
+                    return raw
+        return None
+
     def demote(self, name: str, reason: str) -> bool:
         """Put a route behind all others for long, if there are; return whether that was done."""
         for one in self._guarded:
@@ -414,8 +427,12 @@ class Routing:
         return next(iter(self._order()), self._guarded[0])
 
     def _order(self) -> list[_Guarded]:
-        """Return the routes that may be tried now: closed ones first, demoted ones last."""
-        free = [(one.circuit.state, one) for one in self._wanted() if one.is_free]
+        """Return the routes to which something may go now."""
+        return self._in_order(self._wanted())
+
+    def _in_order(self, routes: Sequence[_Guarded]) -> list[_Guarded]:
+        """Return those that may be tried now: closed ones first, demoted ones last."""
+        free = [(one.circuit.state, one) for one in routes if one.is_free]
         return [
             one
             for wanted in ("closed", "half_open", "demoted")
@@ -505,6 +522,13 @@ class Routing:
             except (Unavailable, Overloaded) as error:
                 attempt.error = error
                 self._failed(one, error.code, error, at_least=error.retry_after_seconds or 0.0)
+                return attempt
+            if len(delivery.verdicts) != len(piece):
+                attempt.error = Unavailable(
+                    f"{one.name} gave {len(delivery.verdicts)} verdicts for {len(piece)} segments; "
+                    "nothing of it is believed"
+                )
+                self._failed(one, "unavailable", attempt.error)
                 return attempt
             verdicts = self._believed(one, delivery.verdicts)
             for place, verdict in zip(piece, verdicts, strict=True):

@@ -142,23 +142,23 @@ class Custody:
             return Outcome("duplicate")
         return Outcome("custody", code)
 
-    async def learn(self, raw: bytes) -> int:
-        """Take in a receipt from upstream and let go what it covers; return how many went.
+    async def learn(self, raw: bytes) -> frozenset[str]:
+        """Take in a receipt from upstream and let go what it covers; return who had taken that.
 
         One that no trusted key has signed changes nothing.
         """
         known = self._learn(raw)
         if known is None:
-            return 0
+            return frozenset()
         try:
             gone = await self.with_store(self._store.release, known.receipt, known.raw)
         except (CustodyFull, Unavailable) as error:
             # It comes again; what it covers stays until then.
             log.warning("receipt_not_stored", error=str(error))
-            return 0
-        if gone:
-            log.info("segments_released", producer=known.receipt.producer, segments=gone)
-        return gone
+            return frozenset()
+        if gone.segments:
+            log.info("segments_released", producer=known.receipt.producer, segments=gone.segments)
+        return gone.routes
 
     def _learn(self, raw: bytes) -> Known | None:
         try:

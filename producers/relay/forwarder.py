@@ -2,23 +2,27 @@
 
     due ─► send by the first route that works ─► note what it said ─► receipts ─► released
 
+Routes fail over and back as a device's do (producers/device/routing.py). What is forwarded again
+goes by another route than before, and one whose receipts stay out stands behind the others.
+
 Upstream is believed in nothing that matters: whatever it says, a segment stays until a receipt
 covers it, and is forwarded again when none has for long. So a lying or garbled upstream costs
 traffic, and a kill between sending and noting sends twice what counts once.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 import structlog
 
-from producers.device.route import Delivery, Route, SegmentVerdict
+from producers.device.receipts import CUSTODY_MARK, is_custody, taken_by
+from producers.device.route import Route
+from producers.device.routing import Jitter, Outcome, Routing, RoutingOptions, retry_seconds
 from producers.relay.custody import Custody
-from producers.relay.store import Batch, HeldSegment, State
+from producers.relay.store import HeldSegment, Settled, State
 from rekam.domain.errors import CustodyFull, Overloaded, Unavailable
 from rekam.domain.ids import ProducerId
 
@@ -26,6 +30,9 @@ BATCH_BYTES_MAX: Final = 1024 * 1024
 BATCH_SEGMENTS_MAX: Final = 64
 RECEIPTS_MAX: Final = 50
 """Producers of one round of asking for receipts."""
+
+LOGGED_TRIES: Final = 5
+"""Tries without a receipt until a route that said `logged` is demoted: after 1, 3, 7, 15, 31 h."""
 
 _DAY_SECONDS: Final = 24 * 3600.0
 _DOUBLINGS_MAX: Final = 20
@@ -51,13 +58,6 @@ class ForwarderOptions:
     """How often receipts are asked for."""
 
 
-class Jitter(Protocol):
-    """The part of `random.Random` that spreads retries."""
-
-    def uniform(self, low: float, high: float) -> float:
-        """Return a number between both."""
-
-
 class Forwarder:
     """Forwards one relay's segments. Its owner stops the routes."""
 
@@ -72,17 +72,25 @@ class Forwarder:
     ) -> None:
         """Take the ways upstream, in the order in which they are tried."""
         assert routes  # noqa: S101 - our own bug
-        self._custody, self._routes = custody, tuple(routes)
+        self._custody = custody
         self._now_ms, self._options = now_ms, options
         self._jitter = random.Random() if jitter is None else jitter  # noqa: S311 - no secret
+        self._backing_off = RoutingOptions(
+            retry_seconds_first=options.back_off_seconds_first,
+            retry_seconds_max=options.back_off_seconds_max,
+        )
+        self._routing = Routing(routes, options=self._backing_off, jitter=self._jitter)
         self._asked_through = ""
         """The last producer of the last round of receipts."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Forward, and ask for receipts, until `stopping` is set."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._forward(stopping), name="forward")
-            tasks.create_task(self._ask(stopping), name="ask-for-receipts")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._forward(stopping), name="forward")
+                tasks.create_task(self._ask(stopping), name="ask-for-receipts")
+        finally:
+            await self._routing.settle()
 
     async def _forward(self, stopping: asyncio.Event) -> None:
         failures = 0
@@ -92,7 +100,10 @@ class Forwarder:
                 is_idle = not await self._forward_one()
             except (Unavailable, Overloaded) as error:
                 failures += 1
-                seconds = self._back_off(failures, error.retry_after_seconds)
+                # No route's fault when one may be tried: the disk's, say.
+                seconds = self._routing.seconds_until_try or retry_seconds(
+                    failures, self._backing_off, self._jitter
+                )
                 log.warning(
                     "upstream_failed",
                     failures=failures,
@@ -116,10 +127,18 @@ class Forwarder:
         )
         if batch is None:
             return False
-        delivery = await self._send(batch)
+        self._demote(batch.segments)
+        sent = await self._routing.send(
+            [one.raw for one in batch.segments],
+            producer=batch.producer,
+            avoided=[
+                None if one.route is None else one.route.removesuffix(CUSTODY_MARK)
+                for one in batch.segments
+            ],
+        )
         states = [
-            (one, *self._state(one, verdict))
-            for one, verdict in zip(batch.segments, delivery.verdicts, strict=True)
+            self._settled(one, outcome)
+            for one, outcome in zip(batch.segments, sent.outcomes, strict=True)
         ]
         try:
             await custody.with_store(custody.store.settle, states)
@@ -129,63 +148,59 @@ class Forwarder:
             "segments_forwarded",
             producer=batch.producer,
             segments=len(states),
-            logged=sum(verdict.verdict == "logged" for verdict in delivery.verdicts),
-            refused=sum(verdict.verdict == "refused" for verdict in delivery.verdicts),
+            logged=sum(one.verdict.verdict == "logged" for one in sent.outcomes),
+            refused=sum(one.state == "refused" for one in states),
+            route=sent.taker,
         )
-        if delivery.receipt is not None:
-            await custody.learn(delivery.receipt)
+        for raw in sent.receipts:
+            await self._learn(raw)
         return True
 
-    async def _send(self, batch: Batch) -> Delivery:
-        """Send by the first route that works. Raises what the last one raised."""
-        raws = [one.raw for one in batch.segments]
-        error: Unavailable | Overloaded | None = None
-        for route in self._routes:
-            try:
-                delivery = await route.send(raws, producer=batch.producer)
-            except (Unavailable, Overloaded) as failure:
-                error = failure
-                continue
-            if len(delivery.verdicts) == len(raws):
-                return delivery
-            error = Unavailable(
-                f"route {route.label} gave {len(delivery.verdicts)} verdicts for {len(raws)} "
-                "segments; nothing of it is believed"
-            )
-        assert error is not None  # noqa: S101 - there is a route
-        raise error
+    def _demote(self, segments: Sequence[HeldSegment]) -> None:
+        """Put routes behind the others that took what no receipt has covered since.
 
-    def _state(self, one: HeldSegment, verdict: SegmentVerdict) -> tuple[State, int]:
-        """Return the state of a segment after a verdict, and when it is due again."""
-        options = self._options
+        One that promised to bring it on has had an hour; one that said that it is in the log is
+        blamed a day later, because its receipts wait for the office to fold.
+        """
+        for route in {
+            one.route
+            for one in segments
+            if one.state == "forwarded"
+            and one.route is not None
+            and (is_custody(one.route) or one.tries >= LOGGED_TRIES)
+        }:
+            self._routing.demote(route.removesuffix(CUSTODY_MARK), "no_receipt")
+
+    async def _learn(self, raw: bytes) -> None:
+        for route in await self._custody.learn(raw):
+            self._routing.forgive(route.removesuffix(CUSTODY_MARK))
+
+    def _settled(self, one: HeldSegment, outcome: Outcome) -> Settled:
+        """Return what to remember of a segment: its state, when it is due again, and by whom."""
+        options, verdict = self._options, outcome.verdict
         state: State
+        route: str | None = taken_by(outcome.route, verdict.verdict)
         match verdict.verdict:
             case "logged" | "custody":
                 state, seconds = "forwarded", options.unreceipted_seconds
             case "refused":
-                log.warning("segment_refused_upstream", code=verdict.code)
+                log.warning("segment_refused_upstream", route=route, code=verdict.code)
                 state, seconds = "refused", options.refused_seconds
             case "retry":
-                state, seconds = "waiting", options.retry_seconds
+                state, seconds, route = "waiting", options.retry_seconds, None
             case _:
                 assert_never(verdict.verdict)
         doubled = min(_DAY_SECONDS, seconds * 2.0 ** min(one.tries, _DOUBLINGS_MAX))
-        return state, self._now_ms() + round(doubled * 1000)
-
-    def _back_off(self, failures: int, at_least: float | None) -> float:
-        """Return how long to leave upstream alone: full jitter, on top of what it asked for."""
-        options = self._options
-        cap = options.back_off_seconds_first * 2.0 ** min(failures - 1, _DOUBLINGS_MAX)
-        return (at_least or 0.0) + self._jitter.uniform(0, min(cap, options.back_off_seconds_max))
+        return Settled(one, state, self._now_ms() + round(doubled * 1000), route)
 
     async def _ask(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             for producer in await self._next_to_ask():
-                raw = await self._receipt(producer)
+                raw = await self._routing.any_receipt(producer)
                 if stopping.is_set():
                     return
                 if raw is not None:
-                    await self._custody.learn(raw)
+                    await self._learn(raw)
             await _wait(stopping, seconds=self._options.receipt_seconds)
 
     async def _next_to_ask(self) -> list[ProducerId]:
@@ -200,15 +215,6 @@ class Forwarder:
             return []
         self._asked_through = waiting[-1] if len(waiting) == RECEIPTS_MAX else ""
         return list(dict.fromkeys([*waiting, *custody.take_asked(RECEIPTS_MAX)]))
-
-    async def _receipt(self, producer: ProducerId) -> bytes | None:
-        """Return a receipt from the first route that has one; None when none has or answers."""
-        for route in self._routes:
-            with contextlib.suppress(Unavailable, Overloaded):  # `_forward` tells of them
-                raw = await route.receipt(producer)
-                if raw is not None:
-                    return raw
-        return None
 
 
 async def _wait(*events: asyncio.Event, seconds: float) -> None:

@@ -17,7 +17,7 @@ ORDER BY due_ms, place LIMIT 1;
 
 -- name: select_due
 -- What of a producer is due, in the order in which it came.
-SELECT place, bytes, tries FROM segment
+SELECT place, bytes, tries, state, route FROM segment
 WHERE producer = ? AND (due_ms <= ? OR due_ms > ?)
 ORDER BY due_ms, place LIMIT ?;
 
@@ -26,8 +26,8 @@ ORDER BY due_ms, place LIMIT ?;
 SELECT raw FROM body WHERE place = ?;
 
 -- name: update_state
--- Remember what upstream said, and when to forward it again.
-UPDATE segment SET state = ?, due_ms = ?, tries = tries + 1 WHERE place = ?;
+-- Remember what upstream said and by which route, and when to forward it again.
+UPDATE segment SET state = ?, due_ms = ?, route = ?, tries = tries + 1 WHERE place = ?;
 
 -- name: select_forwarded_producers
 -- Producers with segments that upstream has taken and no receipt covers yet, after one of them.
@@ -36,7 +36,7 @@ ORDER BY producer LIMIT ?;
 
 -- name: select_link
 -- Copies of one segment, by its place in the chain.
-SELECT place, first, last, prev, bytes FROM segment
+SELECT place, first, last, prev, bytes, route FROM segment
 WHERE producer = ? AND epoch = ? AND hash = ?;
 
 -- name: delete_body

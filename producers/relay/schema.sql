@@ -13,6 +13,7 @@ CREATE TABLE segment (
     state    TEXT    NOT NULL CHECK (state IN ('waiting', 'forwarded', 'refused')),
     due_ms   INTEGER NOT NULL,         -- by this machine's wall clock; not forwarded before
     tries    INTEGER NOT NULL DEFAULT 0,
+    route    TEXT,                     -- that took or refused it last: by another one next time
     UNIQUE (producer, epoch, first, hash, digest)
 ) STRICT;
 

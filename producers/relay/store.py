@@ -48,7 +48,7 @@ RESERVE_BYTES: Final = 16 * 1024 * 1024
 
 STORAGE: Final = Storage(bytes_max=STORE_BYTES_MAX)
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x524B4D32  # "RKM2"
 RELEASE_ROWS_MAX: Final = 500
 """Rows of one transaction that deletes, and fewer of large ones: the WAL stays small."""
@@ -65,11 +65,34 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HeldSegment:
-    """A segment in custody. `tries`: how often it was forwarded."""
+    """A segment in custody. `tries`: how often it was forwarded.
+
+    `route`: which one took or refused it last, as `taken_by` says it.
+    """
 
     place: int
     tries: int
+    state: State
+    route: str | None
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What upstream said of a segment that was forwarded, by which route, and when it is due."""
+
+    segment: HeldSegment
+    state: State
+    due_ms: int
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a receipt let go: how many segments, and the routes that had taken them."""
+
+    segments: int
+    routes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +218,9 @@ class CustodyStore:
             found: list[HeldSegment] = []
             room = bytes_max
             rows = self._connection.execute(_SQL["select_due"], (producer, *due, segments_max))
-            for place, size, tries in cast("list[tuple[int, int, int]]", rows.fetchall()):
+            for place, size, tries, state, route in cast(
+                "list[tuple[int, int, int, State, str | None]]", rows.fetchall()
+            ):
                 room -= size
                 if found and room < 0:
                     break
@@ -205,21 +230,21 @@ class CustodyStore:
                         f"{self._path}: segment {place} is without its bytes; keep the file and "
                         "restore it from a copy. Its device still has the segment"
                     )
-                found.append(HeldSegment(place, tries, raw))
+                found.append(HeldSegment(place, tries, state, route, raw))
             return Batch(ProducerId(producer), tuple(found))
 
-    def settle(self, states: Sequence[tuple[HeldSegment, State, int]]) -> None:
+    def settle(self, states: Sequence[Settled]) -> None:
         """Remember of forwarded segments what upstream said, and when each is due again."""
-        rows = [(state, due_ms, one.place) for one, state, due_ms in states]
+        rows = [(one.state, one.due_ms, one.route, one.segment.place) for one in states]
         self._make_room([("update_state", rows)])
 
-    def release(self, receipt: Receipt, raw: bytes) -> int:
-        """Remember a verified receipt and delete what it covers; return how many segments went.
+    def release(self, receipt: Receipt, raw: bytes) -> Released:
+        """Remember a verified receipt and delete what it covers; return what went.
 
         A segment is covered when the chain leads from it to the head of a run, over segments that
         are here. What went by another route is not here: then what lies before it stays.
         """
-        covered: list[tuple[int, int]] = []
+        covered: list[tuple[int, int, str | None]] = []
         with _translated(self._path):
             for epoch in receipt.epochs:
                 for run in epoch.runs:
@@ -228,7 +253,7 @@ class CustodyStore:
         covered.reverse()
         start = 0
         while some := covered[start : start + RELEASE_ROWS_MAX]:
-            rows = [(place,) for place, _ in some[: fitting(size for _, size in some)]]
+            rows = [(place,) for place, *_ in some[: fitting(size for _, size, _ in some)]]
             self._make_room([("delete_body", rows), ("delete_segment", rows)])
             start += len(rows)
         # Last: what was deleted has made room for it.
@@ -236,10 +261,13 @@ class CustodyStore:
         if covered and not self._ballast.is_whole:
             with _translated(self._path):
                 empty_wal(self._connection)
-        return len(covered)
+        routes = frozenset(route for *_, route in covered if route is not None)
+        return Released(len(covered), routes)
 
-    def _covered(self, producer: str, epoch: int, run: Run) -> Iterator[tuple[int, int]]:
-        """Yield place and bytes of what a run covers, newest first."""
+    def _covered(
+        self, producer: str, epoch: int, run: Run
+    ) -> Iterator[tuple[int, int, str | None]]:
+        """Yield place, bytes and taker of what a run covers, newest first."""
         wanted, last = run.head, run.last
         while last >= run.first:
             copies = [
@@ -249,8 +277,8 @@ class CustodyStore:
             ]
             if not copies:
                 return
-            yield from ((place, size) for place, *_, size in copies)
-            _, first, _, wanted, _ = copies[0]
+            yield from ((place, size, route) for place, *_, size, route in copies)
+            _, first, _, wanted, *_ = copies[0]
             last = first - 1
 
     def receipts(self) -> list[bytes]:
@@ -297,15 +325,21 @@ def _begin(path: Path, connection: apsw.Connection) -> None:
     with transaction(connection):
         found = connection.pragma("application_id"), connection.pragma("user_version")
         if found == (0, 0) and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
-            schema = resources.files("producers.relay").joinpath("schema.sql").read_text("utf-8")
-            connection.execute(schema)
+            connection.execute(_text("schema.sql"))
             connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", SCHEMA_VERSION)
+        elif found == (APPLICATION_ID, 1):
+            connection.execute(_text("upgrade_1_to_2.sql"))
             connection.pragma("user_version", SCHEMA_VERSION)
         elif found != (APPLICATION_ID, SCHEMA_VERSION):
             raise Corrupt(
                 f"{path} is no relay's store of version {SCHEMA_VERSION} (application id "
                 f"{found[0]}, version {found[1]}); restore it or use the software that made it"
             )
+
+
+def _text(name: str) -> str:
+    return resources.files("producers.relay").joinpath(name).read_text("utf-8")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -36,6 +37,7 @@ from tests.support.relay import EAGER, Upstream, held_at, relay_at
 from tests.support.segments import authentic, pack
 from tests.support.waiting import until
 
+CUSTODY = SegmentVerdict("custody")
 ALSO_UNRECEIPTED = ForwarderOptions(
     idle_seconds=0.05,
     back_off_seconds_first=0.05,
@@ -51,6 +53,10 @@ async def until_true(holds: Callable[[], bool]) -> None:
         return holds()
 
     await until(look)
+
+
+async def until_taken(upstream: Upstream, count: int) -> None:
+    await until_true(lambda: len(upstream.taken) == count)
 
 
 async def until_holding(home: Path, segments: int, *, waiting: int | None = None) -> None:
@@ -276,6 +282,61 @@ async def test_the_second_route_is_taken_while_the_first_one_is_away(tmp_path: P
         later = sealed(life("recorder-2", seed=2))
         await relay.send(*later)
         await until_true(lambda: first.taken == later)
+
+
+async def test_a_route_that_is_away_is_not_asked_for_every_batch(tmp_path: Path) -> None:
+    first, second = Upstream(is_away=True), Upstream()
+    one = life()
+    patient = replace(EAGER, back_off_seconds_first=3600.0, back_off_seconds_max=3600.0)
+    async with relay_at(tmp_path, first, second, options=patient) as relay:
+        for number in range(1, 11):
+            await relay.send(*sealed(one))
+            await until_taken(second, number)
+    assert (first.sends, second.sends) == (1, 10)
+
+
+async def test_a_route_that_keeps_and_brings_nothing_stands_behind_the_next_until_it_delivers(
+    tmp_path: Path,
+) -> None:
+    """It is used again when the other one is gone: a relay that may deliver beats none."""
+    custodian, second = Upstream(label="relay", verdict=CUSTODY), Upstream()
+    one = life()
+    patient = replace(ALSO_UNRECEIPTED, back_off_seconds_first=0.01, back_off_seconds_max=3600.0)
+    async with relay_at(tmp_path, custodian, second, options=patient) as relay:
+        raws = sealed(one)
+        await relay.send(*raws)
+        await until_true(lambda: raws[0] in second.taken)
+        assert custodian.taken == raws
+        second.is_away = True
+        raws += sealed(one)
+        await relay.send(raws[1])
+        await until_true(lambda: raws[1] in custodian.taken)
+        custodian.receipts["recorder-1"] = receipt_of(one, raws)
+        await until_holding(tmp_path, 0)
+    assert raws[1] not in second.taken
+
+
+async def test_what_one_upstream_refuses_is_offered_to_the_other_when_it_is_due(
+    tmp_path: Path,
+) -> None:
+    first = Upstream(verdict=SegmentVerdict("refused", code="signature_invalid"))
+    second = Upstream()
+    raws = sealed(life())
+    async with relay_at(tmp_path, first, second) as relay:
+        await relay.send(*raws)
+        await until_true(lambda: second.taken == raws)
+    assert first.taken == raws
+
+
+async def test_an_answer_with_another_number_of_verdicts_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    garbled, second = Upstream(verdicts_max=1), Upstream()
+    raws = sealed(life(), 3)
+    async with relay_at(tmp_path, garbled, second) as relay:
+        await relay.send(*raws)
+        await until_true(lambda: set(second.taken) == set(raws))
+    assert held_at(tmp_path).waiting == 0
 
 
 async def test_a_full_store_says_so_keeps_what_it_has_and_empties_itself(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def relay(folder: Path, size: int) -> Told:
 
         first = _until_full(take)
         receipt = receipt_of(one, raws)
-        released = store.release(open_receipt(receipt, TRUSTED), receipt)
+        released = store.release(open_receipt(receipt, TRUSTED), receipt).segments
         again = _until_full(take)
         kept = store.status().segments
     return {"first": first, "released": released, "again": again, "kept": kept}

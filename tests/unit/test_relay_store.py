@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from producers.device.outbox_file import Storage
-from producers.relay.store import DUE_MS_MAX, CustodyStore, HeldSegment
+from producers.relay.store import DUE_MS_MAX, CustodyStore, HeldSegment, Released, Settled
 from rekam.domain.errors import CustodyFull
 from rekam.domain.receipt import Receipt, open_receipt
 from rekam.domain.segment import Header, parse
@@ -57,7 +58,7 @@ def test_batches_are_of_one_producer_the_longest_waiting_first(store: CustodySto
     batch = store.next_batch(now_ms=10, bytes_max=MIB, segments_max=64)
     assert batch is not None
     assert (batch.producer, [held.raw for held in batch.segments]) == ("recorder-2", other[:2])
-    store.settle([(held, "forwarded", 1_000) for held in batch.segments])
+    store.settle([Settled(held, "forwarded", 1_000) for held in batch.segments])
     assert [held.raw for held in due(store, now_ms=10)] == one[:2]
 
 
@@ -73,7 +74,7 @@ def test_what_was_put_off_comes_in_its_time_and_counts_its_tries(store: CustodyS
     (raw,) = sealed(life())
     store.take(taken(raw), now_ms=1)
     (held,) = due(store, now_ms=1)
-    store.settle([(held, "forwarded", 500)])
+    store.settle([Settled(held, "forwarded", 500)])
     assert due(store, now_ms=499) == []
     (again,) = due(store, now_ms=500)
     assert (again.tries, again.raw) == (1, raw)
@@ -92,8 +93,8 @@ def test_a_release_is_remembered_with_its_receipt_and_safe_to_repeat(store: Cust
     raws = sealed(one, 4)
     store.take(taken(*raws), now_ms=1)
     raw = receipt_of(one, raws[:3])
-    assert store.release(opened(raw), raw) == 3
-    assert store.release(opened(raw), raw) == 0
+    assert store.release(opened(raw), raw).segments == 3
+    assert store.release(opened(raw), raw).segments == 0
     assert store.receipts() == [raw]
     older = receipt_of(one, as_of_ms=1)
     store.release(opened(older), older)
@@ -106,8 +107,40 @@ def test_a_chain_with_a_hole_is_released_down_to_the_hole(store: CustodyStore) -
     raws = sealed(one, 5)
     store.take(taken(raws[0], raws[1], raws[3], raws[4]), now_ms=1)
     raw = receipt_of(one, raws)
-    assert store.release(opened(raw), raw) == 2
+    assert store.release(opened(raw), raw).segments == 2
     assert [held.raw for held in due(store, now_ms=2)] == raws[:2]
+
+
+def test_who_took_a_segment_is_remembered_and_told_when_it_goes(store: CustodyStore) -> None:
+    one = life()
+    raws = sealed(one, 3)
+    store.take(taken(*raws), now_ms=1)
+    for held, route in zip(due(store, now_ms=1), ("relay", "kafka", None), strict=True):
+        store.settle([Settled(held, "forwarded", 500, route)])
+    again = due(store, now_ms=500)
+    assert [(held.state, held.route) for held in again] == [
+        ("forwarded", "relay"),
+        ("forwarded", "kafka"),
+        ("forwarded", None),
+    ]
+    raw = receipt_of(one, raws)
+    assert store.release(opened(raw), raw) == Released(3, frozenset({"relay", "kafka"}))
+
+
+def test_a_store_of_version_1_is_brought_up_with_all_that_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    raws = sealed(life(), 2)
+    with CustodyStore.open(path, storage=SMALL) as store:
+        store.take(taken(*raws), now_ms=1)
+    connection = apsw.Connection(str(path))
+    connection.execute("ALTER TABLE segment DROP COLUMN route")
+    connection.pragma("user_version", 1)
+    connection.close()
+    for _ in range(2):
+        with CustodyStore.open(path, storage=SMALL) as store:
+            assert [(held.raw, held.route) for held in due(store, now_ms=1)] == [
+                (raw, None) for raw in raws
+            ]
 
 
 def test_a_thousand_segments_are_released_by_one_receipt(store: CustodyStore) -> None:
@@ -115,7 +148,7 @@ def test_a_thousand_segments_are_released_by_one_receipt(store: CustodyStore) ->
     raws = sealed(one, 1_100, events=1)
     store.take(taken(*raws), now_ms=1)
     raw = receipt_of(one, raws)
-    assert store.release(opened(raw), raw) == 1_100
+    assert store.release(opened(raw), raw).segments == 1_100
     assert store.status().segments == 0
 
 
@@ -131,9 +164,9 @@ def test_on_a_full_disk_nothing_is_taken_and_what_is_held_still_gets_out(tmp_pat
         assert held == raws[:64]
         for _ in range(len(raws) // 64 + 1):
             batch = due(store, now_ms=1, bytes_max=100 * MIB)
-            store.settle([(held, "forwarded", 1_000) for held in batch])
+            store.settle([Settled(held, "forwarded", 1_000) for held in batch])
         raw = receipt_of(one, raws)
-        assert store.release(opened(raw), raw) == len(raws)
+        assert store.release(opened(raw), raw).segments == len(raws)
         # When the disk fills up just after a commit, that is kept although it was refused.
         left = [held.raw for held in due(store, now_ms=DUE_MS_MAX)]
         assert left in ([], [refused])
