@@ -37,6 +37,7 @@ from producers.device.stamping import (
     Lines,
     Refused,
     append_lines,
+    damage_of,
     encode_answer,
 )
 from producers.usb.commands import export_command, import_receipts_command
@@ -136,6 +137,8 @@ def append(*, folder: Path) -> None:
             for answer in answers:
                 sys.stdout.buffer.write(encode_answer(answer) + b"\n")
             sys.stdout.buffer.flush()
+            if damage := damage_of(answers):
+                raise damage
     if failed:
         raise ProblemFound(f"{failed} lines were refused; what was found stands in their answers")
 

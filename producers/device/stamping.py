@@ -3,7 +3,7 @@
 What `rekam device append` and the local endpoint share, so that both say the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -12,7 +12,7 @@ from producers.device.clock import Reading
 from producers.device.lanes import lane_of
 from producers.device.outbox import Outbox
 from rekam.domain import events
-from rekam.domain.errors import EventRejected, Held, OutboxFull, RekamError
+from rekam.domain.errors import Corrupt, EventRejected, Held, OutboxFull, RekamError
 from rekam.domain.segment import EVENT_BYTES_MAX
 
 BATCH_LINES_MAX: Final = 500
@@ -97,6 +97,17 @@ def append_lines(outbox: Outbox, arrived: Sequence[tuple[bytes, Reading]]) -> li
     return [answer for answer in answers if answer is not None]
 
 
+def damage_of(answers: Iterable[Answer]) -> Corrupt | None:
+    """Return what answers say of a damaged outbox: whoever appends must end then, and be told.
+
+    `append_lines` does not raise it, because lines before the damage may have been stored.
+    """
+    for answer in answers:
+        if isinstance(answer, Refused) and answer.error.code == Corrupt.code:
+            return Corrupt(answer.error.message)
+    return None
+
+
 def _store(outbox: Outbox, lines: list[bytes]) -> list[Answer]:
     """Append to the recording lane, whose seqs follow each other."""
     if not lines:
@@ -105,10 +116,10 @@ def _store(outbox: Outbox, lines: list[bytes]) -> list[Answer]:
         return [Stored(seq) for seq in outbox.append(lines)]
     except OutboxFull as error:
         if len(lines) == 1:
-            return [_refused(error)]
+            return [refused(error)]
         return [answer for line in lines for answer in _store(outbox, [line])]
     except RekamError as error:
-        return [_refused(error)] * len(lines)
+        return [refused(error)] * len(lines)
 
 
 def _keep(outbox: Outbox, *, lane: str, kind: str, line: bytes) -> Answer:
@@ -119,11 +130,12 @@ def _keep(outbox: Outbox, *, lane: str, kind: str, line: bytes) -> Answer:
         else:
             outbox.put_diagnostic(line)
     except RekamError as error:
-        return _refused(error)
+        return refused(error)
     return Kept(lane)
 
 
-def _refused(error: RekamError) -> Refused:
+def refused(error: RekamError) -> Refused:
+    """Return the answer to a line that met an error of the outbox."""
     return Refused(Fault(error.code, str(error)))
 
 

@@ -161,6 +161,10 @@ class RunningDevice:
         """End it as a power cut would."""
         self._process.kill()
 
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; return its exit code."""
+        return await self._process.wait()
+
     async def end(self) -> int:
         """Ask it to end; return its exit code."""
         self._process.send_signal(signal.SIGTERM)

@@ -140,6 +140,7 @@ def test_in_an_outbox_without_room_for_all_each_line_is_answered_by_itself(
 
 FULL = Refused(Fault("outbox_full", ""))
 BUSY = Refused(Fault("outbox_busy", ""))
+DAMAGED = Refused(Fault("corrupt", ""))
 WRONG = Refused(Fault("not_an_event", ""))
 
 
@@ -151,6 +152,7 @@ WRONG = Refused(Fault("not_an_event", ""))
         ([Stored(1), FULL], HTTPStatus.MULTI_STATUS),
         ([FULL, WRONG], HTTPStatus.INSUFFICIENT_STORAGE),
         ([BUSY, WRONG], HTTPStatus.SERVICE_UNAVAILABLE),
+        ([DAMAGED], HTTPStatus.SERVICE_UNAVAILABLE),
         ([WRONG], HTTPStatus.UNPROCESSABLE_ENTITY),
     ],
 )

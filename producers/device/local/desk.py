@@ -16,7 +16,8 @@ from typing import Final, Self
 from producers.device.clock import Clock, Reading
 from producers.device.home import ProducerHome
 from producers.device.local.standing import RouteStanding, Standing, standing_of
-from producers.device.stamping import BATCH_LINES_MAX, Answer, append_lines
+from producers.device.stamping import BATCH_LINES_MAX, Answer, append_lines, damage_of, refused
+from rekam.domain.errors import Corrupt
 
 STANDING_SECONDS: Final = 1.0
 """How long a standing is shown before the outbox is asked again."""
@@ -41,6 +42,8 @@ class Desk:
         self._home, self._thread = home, thread
         self._clock, self._routes = clock, routes
         self._requests: asyncio.Queue[_Request] = asyncio.Queue()
+        self.damage: asyncio.Future[Corrupt] = asyncio.get_running_loop().create_future()
+        """Done once the outbox was found damaged, whoever asked; nothing is stored from then on."""
         self._standing: Standing | None = None
         self._standing_until = 0.0
 
@@ -78,7 +81,8 @@ class Desk:
     async def commit(self) -> None:
         """Append what is submitted until cancelled: all that has arrived, in one transaction.
 
-        A failure that is not an answer to a line is a bug; it ends this and the waiting callers.
+        In a damaged outbox the answers say so, and `damage` is done. A failure that is not an
+        answer to a line is a bug; it ends this and the waiting callers.
         """
         while True:
             group = [await self._requests.get()]
@@ -87,11 +91,8 @@ class Desk:
                 group.append(self._requests.get_nowait())
                 lines += len(group[-1].lines)
             try:
-                answers = await asyncio.get_running_loop().run_in_executor(
-                    self._thread,
-                    append_lines,
-                    self._home.outbox,
-                    [(line, request.now) for request in group for line in request.lines],
+                answers = await self._append(
+                    [(line, request.now) for request in group for line in request.lines]
                 )
             except BaseException:
                 for request in group:
@@ -104,12 +105,31 @@ class Desk:
                     request.answers.set_result(answers[start:end])
                 start = end
 
+    async def _append(self, arrived: Sequence[tuple[bytes, Reading]]) -> list[Answer]:
+        if self.damage.done():
+            # What would be stored might not be found again when the file is mended.
+            return [refused(self.damage.result())] * len(arrived)
+        answers = await asyncio.get_running_loop().run_in_executor(
+            self._thread, append_lines, self._home.outbox, arrived
+        )
+        if (damage := damage_of(answers)) and not self.damage.done():
+            self.damage.set_result(damage)
+        return answers
+
     async def standing(self) -> Standing:
-        """Return how the device stands, at most STANDING_SECONDS old."""
+        """Return how the device stands, at most STANDING_SECONDS old.
+
+        Raises Corrupt when the outbox is damaged, and `damage` is done.
+        """
         if self._standing is None or time.monotonic() >= self._standing_until:
-            self._standing = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._read_standing
-            )
+            try:
+                self._standing = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._read_standing
+                )
+            except Corrupt as error:
+                if not self.damage.done():
+                    self.damage.set_result(error)
+                raise
             self._standing_until = time.monotonic() + STANDING_SECONDS
         return self._standing
 

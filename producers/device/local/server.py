@@ -11,10 +11,11 @@ import socket
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import tzinfo
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -40,7 +41,7 @@ from producers.device.local.http import (
 from producers.device.local.listening import Address, UnixAddress, bind, release
 from producers.device.local.page import PAGE_HEADERS, page
 from producers.device.stamping import Answer, Fault, Lines, Refused, encode_answer
-from rekam.domain.errors import RekamError
+from rekam.domain.errors import Corrupt, RekamError
 
 NDJSON: Final = "application/x-ndjson"
 CONNECTIONS_MAX: Final = 32
@@ -51,7 +52,9 @@ FRAMES_MAX: Final = 8
 STOP_SECONDS_MAX: Final = 5.0
 """How long appends in flight may take after `stopping` is set."""
 
-TRY_AGAIN: Final = frozenset({"outbox_busy", "unavailable"})
+TRY_AGAIN: Final = frozenset({"outbox_busy", "unavailable", "corrupt"})
+"""A damaged outbox is mended at the next start: the event is not to blame, and fits then."""
+
 FULL: Final = frozenset({"outbox_full", "overloaded"})
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -76,8 +79,9 @@ async def serve(
     """Serve a producer's home on these addresses until `stopping` is set; answer what came in.
 
     `routes` is asked for how the ways to the log do; the page shows times in `zone`. Returns at
-    once when there is no address. Raises Misconfigured when an address cannot be had, and what
-    `ProducerHome.open` raises.
+    once when there is no address. Raises Misconfigured when an address cannot be had, Corrupt when
+    the outbox is found damaged (what came in is answered first), and what `ProducerHome.open`
+    raises.
     """
     if not addresses:
         return
@@ -91,7 +95,10 @@ async def serve(
             committing = tasks.create_task(desk.commit(), name="commit-local-appends")
             await _Guests(desk, tasks, zone=zone).receive(sockets, stopping)
             committing.cancel()
-    log.info("local_endpoint_stopped")
+        log.info("local_endpoint_stopped")
+        if desk.damage.done():
+            # Up, it would refuse everything for ever: the next start mends.
+            raise desk.damage.result()
 
 
 class _Guests:
@@ -107,13 +114,16 @@ class _Guests:
     async def receive(
         self, sockets: Sequence[tuple[Address, socket.socket]], stopping: asyncio.Event
     ) -> None:
-        """Accept connections until `stopping` is set; end when the last one is answered."""
+        """Accept connections until `stopping` is set; end when the last one is answered.
+
+        A damaged outbox ends it in the same way.
+        """
         servers = []
         try:
             for address, listening in sockets:
                 servers.append(await self._listen(address, listening))
                 log.info("local_endpoint_started", kind=type(address).__name__)
-            await stopping.wait()
+            await self._until_ending(stopping)
         finally:
             self._is_ending = True
             for server in servers:
@@ -124,6 +134,12 @@ class _Guests:
             await asyncio.wait(set(self._busy), timeout=STOP_SECONDS_MAX)
         for task in set(self._open):
             task.cancel()
+
+    async def _until_ending(self, stopping: asyncio.Event) -> None:
+        noticing = self._tasks.create_task(stopping.wait(), name="notice-stopping")
+        ends: set[asyncio.Future[Any]] = {noticing, self._desk.damage}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        noticing.cancel()
 
     async def _listen(self, address: Address, listening: socket.socket) -> asyncio.Server:
         match address:
@@ -213,8 +229,11 @@ class _Guests:
     async def _show(self, path: str) -> Response:
         try:
             standing = await self._desk.standing()
+        except Corrupt as error:
+            # We end by it, and are mended at the next start.
+            return replace(refusal(error), status=HTTPStatus.SERVICE_UNAVAILABLE)
         except RekamError as error:
-            # The outbox is in use for too long, or damaged: the answer says so.
+            # The outbox is in use for too long: the answer says so.
             return refusal(error)
         if path == "/status":
             return Response(HTTPStatus.OK, JSON, status_json(standing))
