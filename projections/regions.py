@@ -76,3 +76,8 @@ class Region:
     def holds(self, code: str) -> bool:
         """Tell whether a code is the region's own or lies in it; unplaced people lie nowhere."""
         return code != UNPLACED and (code == self.code or code.startswith(f"{self.code}."))
+
+
+def regions_above(code: str) -> list[str]:
+    """Return the codes of the regions that a region lies in, the widest first."""
+    return [code[:length] for length in _LEVELS if length < len(code)]

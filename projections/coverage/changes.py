@@ -7,10 +7,13 @@ The parts are taken one after the other, so that their sum is the difference, ex
     denominator
     tree       the same people and denominator under the tree as known now
     rule       the same under the rule asked for now
+
+Wajib of which nothing is stated is unknown, not 0: its difference is unknown, and so is the count
+of the part that made it known or unknown.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, Literal
@@ -22,12 +25,12 @@ from projections.coverage.reads import (
     CoverageTotals,
     counted_people,
     coverage,
-    recoded_wajib,
 )
 from projections.coverage.sums import QUERIES, counted_regions
+from projections.coverage.wajib import read_wajib
 from projections.person.state import Cause
 from projections.reading import AskedOnce, Connection
-from projections.reference.reads import Publications, publications, wajib_by_desa
+from projections.reference.reads import Publications, publications
 from projections.reference.recoding import Recoding
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
@@ -35,9 +38,10 @@ from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 PRODUCERS_NAMED_MAX: Final = 200
 
 Measure = Literal["recorded", "date_unknown", "wajib"]
-ChangeCause = Cause | Literal["duplicate_status", "denominator", "tree", "rule"]
-"""What changed a figure: see Cause; and a status that came or went, another denominator, another
-tree or re-coding, another rule."""
+ChangeCause = Cause | Literal["duplicate_status", "inhabited", "denominator", "tree", "rule"]
+"""What changed a figure: see Cause; and a status that came or went; people who came to be, or are
+no longer, recorded in a regency that publishes nothing, so that wajib of the province is unknown;
+another denominator, another tree or re-coding, another rule."""
 
 
 class ProducerShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,18 +59,20 @@ class CoverageChange(msgspec.Struct, frozen=True, kw_only=True):
 
     measure: Measure
     cause: ChangeCause
-    count: int
-    """May be negative. Of one measure the counts sum to its delta."""
+    count: int | None
+    """May be negative. Of one measure the counts sum to its delta. Null: by this the figure came
+    to be known, or unknown; then its delta is null too."""
     producers: list[ProducerShare]
     """By the size of their share; they sum to `count`, unless nobody's event was the cause."""
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """Later figure minus former one; a figure that is not there counts as 0."""
+    """Later figure minus former one."""
 
     recorded: int
     date_unknown: int
-    wajib: int
+    wajib: int | None
+    """Null: of one of the two there is no denominator; see `before` and `after`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class _Parts:
     counts: defaultdict[tuple[Measure, ChangeCause], int] = field(
         default_factory=lambda: defaultdict(int)
     )
+    unknown: set[tuple[Measure, ChangeCause]] = field(default_factory=set)
     shares: defaultdict[tuple[Measure, ChangeCause], defaultdict[tuple[str, str], int]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(int))
     )
@@ -100,7 +107,25 @@ class _Parts:
         """Add the difference of two figures as one part."""
         self.counts["recorded", cause] += after.recorded - before.recorded
         self.counts["date_unknown", cause] += after.date_unknown - before.date_unknown
-        self.counts["wajib", cause] += after.wajib - before.wajib
+
+    def differ_wajib(
+        self, former: int | None, steps: Iterable[tuple[ChangeCause, int | None]]
+    ) -> None:
+        """Add wajib after each cause; one by which it is known again tells all since it was."""
+        lost_by: ChangeCause | None = None
+        before, last_known = former, former
+        for cause, wajib in steps:
+            if wajib is not None:
+                if last_known is None:
+                    self.unknown.add(("wajib", cause))
+                else:
+                    self.counts["wajib", cause] += wajib - last_known
+                lost_by, last_known = None, wajib
+            elif before is not None:
+                lost_by = cause
+            before = wajib
+        if lost_by is not None:
+            self.unknown.add(("wajib", lost_by))
 
     def share(
         self, measure: Measure, cause: ChangeCause, *, producer: str, mode: str, count: int
@@ -112,13 +137,15 @@ class _Parts:
     def told(self) -> list[CoverageChange]:
         """Return the parts; those that are nothing and hide nothing are left out."""
         told = []
-        for (measure, cause), count in self.counts.items():
+        for measure, cause in self.counts.keys() | self.unknown:
+            is_unknown = (measure, cause) in self.unknown
+            count = None if is_unknown else self.counts[measure, cause]
             producers = _shares(self.shares.get((measure, cause), {}))
-            if count or producers:
+            if count is None or count or producers:
                 told.append(
                     CoverageChange(measure=measure, cause=cause, count=count, producers=producers)
                 )
-        return sorted(told, key=lambda one: (one.measure, -abs(one.count), one.cause))
+        return sorted(told, key=lambda one: (one.measure, -abs(one.count or 0), one.cause))
 
 
 def _shares(shares: Mapping[tuple[str, str], int]) -> list[ProducerShare]:
@@ -140,7 +167,8 @@ def _shares(shares: Mapping[tuple[str, str], int]) -> list[ProducerShare]:
 class _Figures:
     recorded: int = 0
     date_unknown: int = 0
-    wajib: int = 0
+    inhabited: frozenset[str] = frozenset()
+    """The codes under which anybody is recorded, by now."""
 
 
 async def coverage_changes(
@@ -154,8 +182,16 @@ async def coverage_changes(
     connection = AskedOnce(connection)
     before = await _totals(connection, region=region, as_of=as_of, report=former)
     after = await _totals(connection, region=region, as_of=as_of, report=later)
-    then = await publications(connection, region=region, until=as_of, known_at=former.known_at)
-    now = await publications(connection, region=region, until=as_of, known_at=later.known_at)
+
+    async def published(known_at: date, besides: Iterable[str]) -> Publications:
+        return await publications(
+            connection, region=region, until=as_of, known_at=known_at, besides=besides
+        )
+
+    then = await published(former.known_at, ())
+    # Of both the same regencies, so that the tree of one can take the denominators of the other.
+    now = await published(later.known_at, then.regencies)
+    then = await published(former.known_at, now.regencies)
     parts = _Parts()
 
     regions = counted_regions(region, then.recoding)
@@ -189,18 +225,19 @@ async def coverage_changes(
     parts.differ("tree", some_now, retold)
     parts.differ("rule", retold, await people(later.known_at, now, later.rule))
 
-    wajib_then = await _wajib(connection, then, as_of=as_of)
-    wajib_now = await _wajib(connection, now, as_of=as_of)
-    old_tree, new_tree = then.recoding, now.recoding
-    parts.differ(
-        "denominator",
-        _Figures(wajib=_sum(recoded_wajib(wajib_then, old_tree, region))),
-        _Figures(wajib=_sum(recoded_wajib(wajib_now, old_tree, region))),
-    )
-    parts.differ(
-        "tree",
-        _Figures(wajib=_sum(recoded_wajib(wajib_now, old_tree, region))),
-        _Figures(wajib=_sum(recoded_wajib(wajib_now, new_tree, region))),
+    async def wajib(
+        denominators: Publications, trees: Publications, counted: _Figures
+    ) -> int | None:
+        stated = await read_wajib(connection, denominators, trees, region=region, as_of=as_of)
+        return stated.total(region, counted.inhabited)
+
+    parts.differ_wajib(
+        await wajib(then, then, all_then),
+        (
+            ("inhabited", await wajib(then, then, all_now)),
+            ("denominator", await wajib(now, then, all_now)),
+            ("tree", await wajib(now, now, retold)),
+        ),
     )
     return Changes(
         before,
@@ -208,7 +245,7 @@ async def coverage_changes(
         Delta(
             recorded=after.recorded - before.recorded,
             date_unknown=after.date_unknown - before.date_unknown,
-            wajib=(after.wajib or 0) - (before.wajib or 0),
+            wajib=_difference(before.wajib, after.wajib),
         ),
         tuple(parts.told()),
     )
@@ -230,21 +267,19 @@ async def _totals(
 
 def _in_region(counted: Mapping[str, Counted], recoding: Recoding, region: Region) -> _Figures:
     recorded = date_unknown = 0
+    inhabited: set[str] = set()
     for code, people in counted.items():
-        if region.holds(recoding.current(code)):
+        current = recoding.current(code)
+        if region.holds(current):
             recorded += people.recorded
             date_unknown += people.date_unknown
-    return _Figures(recorded, date_unknown)
+            inhabited.add(current)
+    return _Figures(recorded, date_unknown, frozenset(inhabited))
 
 
 def _minus(one: _Figures, other: _Figures) -> _Figures:
     return _Figures(one.recorded - other.recorded, one.date_unknown - other.date_unknown)
 
 
-async def _wajib(connection: Connection, published: Publications, *, as_of: date) -> dict[str, int]:
-    bases = published.denominators_at(as_of)
-    return await wajib_by_desa(connection, bases.values(), known_at=published.known_at)
-
-
-def _sum(wajib: Mapping[str, int]) -> int:
-    return sum(wajib.values())
+def _difference(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

@@ -52,50 +52,58 @@ GROUP BY desa;
 
 -- name: sum_points
 -- The same by point: the first of the days before $9 on which people are recorded; the number of
--- points is *date unknown*. By desa if $10, otherwise all of them together. What happened before $6
--- is told apart by years only, what happened before $7 by months only.
+-- points is *date unknown*. By the first $10 characters of the desa. What happened before $6 is told
+-- apart by years only, what happened before $7 by months only.
 SELECT code, width_bucket(day, $9::date[]) AS point, sum(people)::bigint AS people
 FROM (
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_year AS day, sum(people) AS people
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_year AS day, sum(people) AS people
     FROM coverage_year
     WHERE desa BETWEEN $1 AND $2 AND occurred_year < $6 AND known_year < $3
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_month AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_month AS day, sum(people)
     FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND known_month >= $3 AND known_month < $4
         AND occurred_month + 0 < $6 AND occurred_month < known_month
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_month AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_month AS day, sum(people)
     FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND occurred_month >= $6 AND occurred_month < $7
         AND known_month < $4
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_on AS day, sum(people)
     FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $4 AND $5
         AND occurred_on + 0 < $7 AND occurred_on < known_on
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_on AS day, sum(people)
     FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND occurred_on BETWEEN $7 AND $8 AND known_on <= $5
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_year AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_year AS day, sum(people)
     FROM coverage_year
     WHERE desa BETWEEN $1 AND $2 AND occurred_year = 'infinity' AND known_year < $3
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_month AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_month AS day, sum(people)
     FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND occurred_month = 'infinity' AND known_month >= $3
         AND known_month < $4
     GROUP BY code, day
     UNION ALL
-    SELECT CASE WHEN $10 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people)
+    SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
+        occurred_on AS day, sum(people)
     FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $4 AND $5
     GROUP BY code, day
@@ -114,10 +122,11 @@ GROUP BY desa;
 
 -- name: sum_duplicate_points
 -- Of the people of sum_points, those who are shown as DUPLICATE_RECORD: known at $3, recorded up to
--- $4, by points before $5, by desa if $6.
+-- $4, by points before $5, by the first $6 characters of the desa.
 SELECT code, width_bucket(day, $5::date[]) AS point, sum(people)::bigint AS people
 FROM (
-    SELECT CASE WHEN $6 THEN desa ELSE '' END AS code, occurred_on AS day, sum(people) AS people
+    SELECT CASE $6::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $6) END AS code,
+        occurred_on AS day, sum(people) AS people
     FROM coverage_duplicate
     WHERE desa BETWEEN $1 AND $2 AND known_on <= $3
         AND (occurred_on <= $4 OR occurred_on = 'infinity')

@@ -4,7 +4,6 @@ Nothing is clamped and nothing is dropped: more recorded than wajib gives a nega
 a code that only recordings name is a row of its own, and remarks say why a figure is as it is.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,6 +21,7 @@ from projections.coverage.sums import (
     sum_duplicates,
     sum_people,
 )
+from projections.coverage.wajib import Wajib, regency_of
 from projections.reading import Connection
 from projections.reference.reads import (
     DenominatorVersion,
@@ -31,7 +31,6 @@ from projections.reference.reads import (
     publications,
     wajib_by_desa,
 )
-from projections.reference.recoding import Recoding
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 
@@ -70,7 +69,7 @@ class Coverage:
     """Rows by region code, and their sum."""
 
     denominators: tuple[DenominatorVersion, ...]
-    """One a regency."""
+    """One a regency: the region's own, and those of regencies that its places came from."""
     trees: tuple[TreeVersion, ...]
     """One a regency."""
     rows: tuple[CoverageRow, ...]
@@ -139,23 +138,13 @@ async def coverage(
     """
     published = await publications(connection, region=region, until=as_of, known_at=known_at)
     bases, trees = published.denominators_at(as_of), published.trees_at(as_of)
+    names = await codes_of(connection, trees.values(), known_at=known_at)
+    stated = await wajib_by_desa(connection, bases.values(), known_at=known_at)
     ground = Ground(
         region,
-        published.recoding,
-        frozenset(bases),
+        Wajib(bases, published.recoding, stated, names.keys()),
         frozenset(trees),
-        wajib=recoded_wajib(
-            await wajib_by_desa(connection, bases.values(), known_at=known_at),
-            published.recoding,
-            region,
-        ),
-        names={
-            code: name
-            for code, name in (
-                await codes_of(connection, trees.values(), known_at=known_at)
-            ).items()
-            if region.holds(code)
-        },
+        names={code: name for code, name in names.items() if region.holds(code)},
     )
     tallies = ground.tallies(
         await counted_people(
@@ -163,12 +152,9 @@ async def coverage(
         ),
         level,
     )
-    whole = Tally(is_based=bool(tallies) or any(_is_publisher(region, one) for one in bases))
-    for tally in tallies.values():
-        whole.add(tally)
     return Coverage(
-        tuple(bases[regency] for regency in sorted(bases) if _is_publisher(region, regency)),
-        tuple(trees[regency] for regency in sorted(trees) if _is_publisher(region, regency)),
+        tuple(ground.wajib.publishers(region)),
+        tuple(trees[regency] for regency in sorted(trees) if region.publishers.holds(regency)),
         tuple(
             CoverageRow(
                 region=code,
@@ -177,12 +163,8 @@ async def coverage(
             )
             for code in sorted(tallies)
         ),
-        whole.shown(),
+        ground.whole(tallies).shown(),
     )
-
-
-def _is_publisher(region: Region, regency: str) -> bool:
-    return region.publishers.holds(regency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,39 +211,25 @@ def without(people: Mapping[str, People], left_out: Mapping[str, People]) -> dic
     return found
 
 
-def recoded_wajib(wajib: Mapping[str, int], recoding: Recoding, region: Region) -> dict[str, int]:
-    """Return the wajib of a region's desa under the codes that they have by then."""
-    found: dict[str, int] = defaultdict(int)
-    for desa, count in wajib.items():
-        current = recoding.current(desa)
-        if region.holds(current):
-            found[current] += count
-    return dict(found)
-
-
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What people are counted against: the tree, its re-codings, and the denominator."""
 
     region: Region
-    recoding: Recoding
-    based: frozenset[str]
-    """Regencies with a denominator."""
+    wajib: Wajib
     planted: frozenset[str]
     """Regencies with a tree."""
-    wajib: Mapping[str, int]
-    """By desa."""
     names: Mapping[str, str]
     """By code, of all levels."""
 
     def tallies(self, people: Mapping[str, Counted], level: Level) -> dict[str, Tally]:
         """Return what is counted of each part that anything names, with its remarks."""
         by_desa: dict[str, Tally] = {}
-        for desa, wajib in self.wajib.items():
+        for desa, wajib in self.wajib.of(self.region).items():
             by_desa[desa] = self._empty(desa)
             by_desa[desa].wajib = wajib
         for code, counted in people.items():
-            current = self.recoding.current(code)
+            current = self.wajib.recoding.current(code)
             if self.region.holds(current):
                 if current not in by_desa:
                     by_desa[current] = self._empty(current)
@@ -276,12 +244,20 @@ class Ground:
             tallies[part].add(tally)
         return tallies
 
+    def whole(self, tallies: Mapping[str, Tally]) -> Tally:
+        """Return what is counted of the region, of whatever level the parts are."""
+        whole = Tally(is_based=self.wajib.is_whole(self.region, tallies))
+        if not whole.is_based:
+            whole.remarks.note("no_denominator")
+        for tally in tallies.values():
+            whole.add(tally)
+        return whole
+
     def _empty(self, code: str) -> Tally:
-        regency = code[: Level.REGENCY.code_length]
-        tally = Tally(is_based=regency in self.based)
+        tally = Tally(is_based=self.wajib.is_based(code))
         if not tally.is_based:
             tally.remarks.note("no_denominator")
-        if regency not in self.planted:
+        if regency_of(code) not in self.planted:
             tally.remarks.note("no_tree")
         return tally
 
@@ -303,7 +279,7 @@ class Ground:
             tally.remarks.note(
                 "more_recorded_than_wajib", people=tally.recorded - tally.wajib, regions=[desa]
             )
-        if people and desa not in self.names and desa[:5] in self.planted:
+        if people and desa not in self.names and regency_of(desa) in self.planted:
             tally.remarks.note("not_in_tree", people=people, regions=[desa])
 
 

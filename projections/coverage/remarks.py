@@ -17,7 +17,7 @@ RemarkCode = Literal[
     "recoded",
     "duplicates_excluded",
 ]
-"""`no_denominator`: nobody has published a denominator that is valid then. `no_tree`: nor a tree.
+"""`no_denominator`: of the region, or a part of it, nobody has stated wajib. `no_tree`: nor a tree.
 `more_recorded_than_wajib`: so many people more than wajib, over all; `regions` are the desa where
 it is so. `not_in_denominator`: people recorded in desa to which the denominator gives nobody.
 `not_in_tree`: people recorded under codes that the tree does not know. `recoded`: people recorded

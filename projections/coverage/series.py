@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from projections.coverage.contributions import month_of
-from projections.coverage.reads import percent_of, recoded_wajib
+from projections.coverage.reads import percent_of
 from projections.coverage.sums import (
     EXCLUDED,
     PeopleByPoint,
@@ -19,9 +19,10 @@ from projections.coverage.sums import (
     counted_regions,
     sum_points,
 )
+from projections.coverage.wajib import read_wajib, regency_of
 from projections.reading import DAY_MAX, Connection
-from projections.reference.reads import Publications, publications, wajib_by_desa
-from projections.regions import Region
+from projections.reference.reads import Publications, publications
+from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 
 POINTS_MAX: Final = 400
@@ -92,12 +93,11 @@ async def coverage_series(
         counted_regions(region, published.recoding),
         Points.of(days, are_month_ends=step is Step.MONTH),
         known_at=known_at,
-        # Codes are told apart where they may come to lie in another region.
-        by_desa=bool(published.recoding.steps),
+        code_length=_code_length(region, published),
         without_duplicates=rule == EXCLUDED,
     )
     recorded, date_unknown = _recorded(people, published, region=region, days=days)
-    wajib = await _wajib(connection, published, region=region, days=days, known_at=known_at)
+    wajib = await _wajib(connection, published, people, region=region, days=days)
     return Series(
         tuple(
             CoveragePoint(
@@ -110,6 +110,15 @@ async def coverage_series(
         ),
         date_unknown,
     )
+
+
+def _code_length(region: Region, published: Publications) -> int:
+    """Return how much of their codes tells people apart: as little as answers the question."""
+    if published.recoding.steps:  # some may come to lie in another region
+        return Level.DESA.code_length
+    if region.level is Level.PROVINCE:  # of which regencies it consists depends on who is there
+        return Level.REGENCY.code_length
+    return 0
 
 
 def _recorded(
@@ -145,22 +154,27 @@ def _recorded(
 async def _wajib(
     connection: Connection,
     published: Publications,
+    people: Mapping[str, PeopleByPoint],
     *,
     region: Region,
     days: list[date],
-    known_at: date,
 ) -> list[int | None]:
     wajib: list[int | None] = [None] * len(days)
     stretches = _stretches(published, days)
     ends = [number for number, _ in stretches[1:]] + [len(days)]
     for (start, day), end in zip(stretches, ends, strict=True):
-        bases = published.denominators_at(day)
-        own = {one for one in {*bases, *published.trees_at(day)} if region.publishers.holds(one)}
-        if not own or not own <= bases.keys():
-            continue
-        by_desa = await wajib_by_desa(connection, bases.values(), known_at=known_at)
-        of_region = recoded_wajib(by_desa, published.recoding.until(day), region)
-        wajib[start:end] = [sum(of_region.values())] * (end - start)
+        stated = await read_wajib(connection, published, published, region=region, as_of=day)
+        arrivals: defaultdict[int, set[str]] = defaultdict(set)
+        for code, of_code in people.items():
+            if code and of_code.first_point is not None:
+                current = stated.recoding.current(code)
+                arrivals[max(of_code.first_point, start)].add(regency_of(current))
+        total = stated.total(region, ())
+        for number in range(start, end):
+            # Who is recorded by a day is so later: what is unknown of a province remains so.
+            if number in arrivals and not stated.is_whole(region, arrivals[number]):
+                total = None
+            wajib[number] = total
     return wajib
 
 

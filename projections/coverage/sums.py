@@ -37,6 +37,8 @@ class PeopleByPoint:
 
     by_point: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     date_unknown: int = 0
+    first_point: int | None = None
+    """From which point on there is anybody, also one whom the rule leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +79,31 @@ async def sum_points(
     points: Points,
     *,
     known_at: date,
-    by_desa: bool,
+    code_length: int,
     without_duplicates: bool,
 ) -> dict[str, PeopleByPoint]:
-    """Return the recorded people of regions by point, and by desa or all under one empty code."""
+    """Return the recorded people of regions by point, and by the beginning of their desa's code."""
     days_after = [day + timedelta(days=1) for day in points.days]
     found: dict[str, PeopleByPoint] = {}
     for region in regions:
         asked: list[tuple[int, str, tuple[object, ...]]] = [
-            (1, "sum_points", (*_bounds(points, known_at), days_after, by_desa))
+            (1, "sum_points", (*_bounds(points, known_at), days_after, code_length))
         ]
         if without_duplicates:
             asked.append(
-                (-1, "sum_duplicate_points", (known_at, points.days[-1], days_after, by_desa))
+                (-1, "sum_duplicate_points", (known_at, points.days[-1], days_after, code_length))
             )
         for sign, query, parameters in asked:
             for row in await connection.fetch(QUERIES[query], *region.desa_range, *parameters):
                 of_code = found.setdefault(row["code"], PeopleByPoint())
-                if row["point"] == len(points.days):
+                is_undated = row["point"] == len(points.days)
+                if is_undated:
                     of_code.date_unknown += sign * row["people"]
                 else:
                     of_code.by_point[row["point"]] += sign * row["people"]
+                first = 0 if is_undated else row["point"]
+                if of_code.first_point is None or first < of_code.first_point:
+                    of_code.first_point = first
     return found
 
 

@@ -41,6 +41,8 @@ class Publications:
     """What is known of a region's trees and denominators, each regency's oldest first."""
 
     known_at: date
+    regencies: frozenset[str] = frozenset()
+    """Of which they are."""
     trees: Mapping[str, Sequence[TreeVersion]] = field(default_factory=dict)
     """By regency."""
     denominators: Mapping[str, Sequence[DenominatorVersion]] = field(default_factory=dict)
@@ -72,18 +74,29 @@ def _latest(versions: Sequence[VersionT], as_of: date) -> VersionT | None:
 
 
 async def publications(
-    connection: Connection, *, region: Region, until: date, known_at: date
+    connection: Connection,
+    *,
+    region: Region,
+    until: date,
+    known_at: date,
+    besides: Iterable[str] = (),
 ) -> Publications:
     """Return what bears on a region on any day up to `until`, as known at `known_at`.
 
-    Of the regencies that publish for the region, and of those whose people have come to it.
+    Of the regencies that publish for the region, of those whose people have come to it, and of
+    those named `besides`.
     """
     recoding = (await _recodings(connection, region=region, until=until, known_at=known_at)).about(
         region
     )
     publishers = {one.publishers for one in (region, *recoding.sources(region))}
     regencies = {
-        new[: Level.REGENCY.code_length] for step in recoding.steps for new in step.codes.values()
+        *besides,
+        *(
+            new[: Level.REGENCY.code_length]
+            for step in recoding.steps
+            for new in step.codes.values()
+        ),
     }
     for publisher in publishers:
         if publisher.level is Level.REGENCY:
@@ -116,7 +129,7 @@ async def publications(
             tree.valid_from == step.valid_from and tree.version > step.version for tree in of_place
         )
 
-    return Publications(known_at, trees, bases, recoding.without(is_replaced))
+    return Publications(known_at, frozenset(regencies), trees, bases, recoding.without(is_replaced))
 
 
 async def _recodings(

@@ -4,12 +4,12 @@ Every tree may re-code places from its first day on. A report as of a day follow
 then, one after the other, so that an older report stays under the older code. Pure.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
-from projections.regions import Level, Region
+from projections.regions import Level, Region, regions_above
 
 _PREFIX_LENGTHS: Final = tuple(level.code_length for level in reversed(Level))
 
@@ -22,6 +22,7 @@ class Recode:
     version: str
     codes: Mapping[str, str]
     """New code by old code."""
+    _olds: dict[str, list[str]] = field(default_factory=dict, init=False, compare=False)
 
     def apply(self, code: str) -> str:
         """Return what a code is under this tree; the most exact of its entries stands."""
@@ -31,6 +32,17 @@ class Recode:
             if length < len(code) and (new := self.codes.get(code[:length])) is not None:
                 return new + code[length:] if len(new) == length else new
         return code
+
+    def sources(self, code: str) -> Iterator[str]:
+        """Return the other codes that become a code under this tree."""
+        if not self._olds:
+            for old, new in self.codes.items():
+                self._olds.setdefault(new, []).append(old)
+        for new in (code, *regions_above(code)):
+            for old in self._olds.get(new, ()):
+                source = old + code[len(new) :]
+                if source != code and self.apply(source) == code:
+                    yield source
 
 
 @dataclass(frozen=True, slots=True)

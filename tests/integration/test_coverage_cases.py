@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from projections.coverage.reads import Coverage, CoverageRow, CoverageTotals, coverage
+from projections.coverage.series import Step, coverage_series
 from projections.regions import Level, Region
 from projections.rules import CoverageRule
 from rekam.runtime.postgres import connect
@@ -173,6 +174,107 @@ async def test_people_who_come_from_another_regency_are_counted_once(
     assert (await read(connection, region=Region("64"), level=Level.REGENCY)).totals.recorded == 1
     then = await read(connection, as_of=date(2017, 12, 31))
     assert (then.totals.recorded, then.totals.wajib) == (1, 13)
+
+
+NEW_REGENCY, NEW_DESA, NEW_OTHER = "64.12", "64.12.01.2001", "64.12.01.2002"
+SPLIT_ON = date(2018, 1, 1)
+STAYED = "64.08.18.2001"
+
+
+def split(*, others: tuple[str, ...] = ()) -> Rows:
+    """Return Kutai Timur, of which Sangatta Utara became a regency of its own in 2018."""
+    rows = trees()
+    rows.tree(
+        {code: code for code in (NEW_REGENCY, "64.12.01", NEW_DESA, *others)},
+        version="new-2018",
+        valid=SPLIT_ON,
+        mapping={SANGATTA_UTARA: "64.12.01"},
+    )
+    rows.denominators({TELUK_LINGGA: 8, STAYED: 5})
+    first, second = people(2)
+    rows.recorded(first, desa=TELUK_LINGGA, on=IN_2015, known=IN_2015)
+    rows.recorded(second, desa=STAYED, on=IN_2015, known=IN_2015)
+    return rows
+
+
+async def wajib_and_recorded(
+    connection: Any, region: str, *, as_of: date = TODAY
+) -> tuple[int | None, int]:
+    totals = (await read(connection, region=Region(region), as_of=as_of)).totals
+    return totals.wajib, totals.recorded
+
+
+async def test_desa_of_a_new_regency_take_their_denominators_along(
+    database: str, connection: Any
+) -> None:
+    await split().write(database)
+    before = SPLIT_ON - timedelta(days=1)
+    assert await wajib_and_recorded(connection, "64.08", as_of=before) == (13, 2)
+    assert await wajib_and_recorded(connection, "64", as_of=before) == (13, 2)
+
+    assert await wajib_and_recorded(connection, "64.08") == (5, 1)
+    assert await wajib_and_recorded(connection, "64") == (13, 2)
+    for region in (NEW_REGENCY, "64.12.01", NEW_DESA):
+        found = await read(connection, region=Region(region))
+        assert (found.totals.wajib, found.totals.recorded) == (8, 1)
+        assert found.totals.percent == Decimal("12.50")
+        assert remarks_of(found.totals) == {"recoded": (1, [TELUK_LINGGA])}
+        # What a figure rests on is told, also when another regency has said it.
+        assert [one.regency for one in found.denominators] == ["64.08"]
+
+
+async def test_a_new_regency_is_counted_once_from_its_own_denominator_on(
+    database: str, connection: Any
+) -> None:
+    rows = split()
+    own_on = SPLIT_ON + timedelta(days=31)
+    rows.denominators({NEW_DESA: 9}, version="own", valid=own_on)
+    await rows.write(database)
+    assert await wajib_and_recorded(connection, NEW_REGENCY, as_of=SPLIT_ON) == (8, 1)
+    # The former regency has not published since: its word of the place is told no more.
+    assert await wajib_and_recorded(connection, NEW_REGENCY, as_of=own_on) == (9, 1)
+    assert await wajib_and_recorded(connection, "64", as_of=own_on) == (14, 2)
+    found = await read(connection, region=Region(NEW_REGENCY))
+    assert [one.regency for one in found.denominators] == [NEW_REGENCY]
+
+
+async def test_desa_that_join_a_regency_are_added_to_what_it_had_stated_before(
+    database: str, connection: Any
+) -> None:
+    rows = split()
+    rows.denominators({NEW_DESA: 1, NEW_OTHER: 2}, version="own", valid=date(2017, 12, 31))
+    await rows.write(database)
+    assert await wajib_and_recorded(connection, NEW_REGENCY, as_of=date(2017, 12, 31)) == (3, 0)
+    assert await wajib_and_recorded(connection, NEW_REGENCY) == (11, 1)
+    assert await wajib_and_recorded(connection, "64") == (16, 2)
+
+
+async def test_of_a_place_that_came_from_nowhere_nothing_is_stated_nor_of_what_it_lies_in(
+    database: str, connection: Any
+) -> None:
+    await split(others=("64.12.02", "64.12.02.2001")).write(database)
+    found = await read(connection, region=Region(NEW_REGENCY))
+    assert {row.region: row.wajib for row in found.rows} == {NEW_DESA: 8, "64.12.02.2001": None}
+    assert [(await wajib_and_recorded(connection, one))[0] for one in ("64.12", "64")] == [None] * 2
+    assert [one.remark for one in found.totals.remarks] == ["no_denominator", "recoded"]
+
+
+async def test_a_regency_with_people_and_without_publications_leaves_its_province_without_wajib(
+    database: str, connection: Any
+) -> None:
+    rows = split()
+    rows.recorded("6408044101910009", desa="64.13.01.2001", on=IN_2018, known=IN_2018)
+    await rows.write(database)
+    province = Region("64")
+    days = [IN_2018 - timedelta(days=1), IN_2018]
+    series = await coverage_series(
+        connection, region=province, days=days, step=Step.DAY, known_at=TODAY
+    )
+    assert [(point.wajib, point.recorded) for point in series.points] == [(13, 2), (None, 3)]
+    for day, point in zip(days, series.points, strict=True):
+        for level in (Level.REGENCY, Level.KECAMATAN, Level.DESA):
+            totals = (await read(connection, region=province, level=level, as_of=day)).totals
+            assert (totals.wajib, totals.recorded) == (point.wajib, point.recorded)
 
 
 async def test_a_tree_published_again_under_another_version_takes_the_place_of_its_recodings(

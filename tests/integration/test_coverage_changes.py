@@ -33,10 +33,21 @@ from tests.support.history import (
     random_history,
 )
 from tests.support.live import chunks, fold_partition, new_folder
+from tests.support.regency_split import NEW_DESA, NEW_REGENCY, SILENT_DESA, with_regency_split
 
 REGION = Region("64.08")
 OTHER_REGION = Region(DESA[2])
-PLACES = (REGION, Region("64.08.04"), Region("64.08.12"), Region("64.08.19"), OTHER_REGION)
+PROVINCE = Region("64")
+PLACES = (
+    PROVINCE,
+    REGION,
+    Region(NEW_REGENCY),
+    Region("64.08.04"),
+    Region("64.08.12"),
+    Region("64.08.19"),
+    OTHER_REGION,
+    Region(NEW_DESA[0]),
+)
 SEEDS = range(12)
 QUESTIONS = 12
 
@@ -62,7 +73,8 @@ def sums(changes: Changes) -> dict[str, int]:
     """Return the sum of the causes' counts by measure."""
     found: dict[str, int] = defaultdict(int)
     for one in changes.causes:
-        found[one.measure] += one.count
+        if one.count is not None:
+            found[one.measure] += one.count
     return found
 
 
@@ -70,7 +82,7 @@ def sums(changes: Changes) -> dict[str, int]:
 async def test_the_parts_of_a_change_sum_to_it_whatever_happened(
     database: str, connection: Any, seed: int
 ) -> None:
-    records = random_history(seed, segments=40)
+    records = with_regency_split(random_history(seed, segments=40), seed)
     await write(database, records)
     choose = random.Random(seed)
     days = sorted({RULES.zone.day(record.append_ms) for record in records})
@@ -101,7 +113,14 @@ async def test_the_parts_of_a_change_sum_to_it_whatever_happened(
         parts = sums(found)
         assert parts.get("recorded", 0) == found.delta.recorded
         assert parts.get("date_unknown", 0) == found.delta.date_unknown
-        assert parts.get("wajib", 0) == found.delta.wajib
+        # What is unknown has no sum: the part that made it so has no count, and only then.
+        are_known = None not in (found.before.wajib, found.after.wajib)
+        assert (found.delta.wajib is not None) == are_known
+        if are_known:
+            assert parts.get("wajib", 0) == found.delta.wajib
+            assert all(one.count is not None for one in found.causes)
+        elif found.before.wajib != found.after.wajib:
+            assert [one.measure for one in found.causes if one.count is None] == ["wajib"]
         for one in found.causes:
             if one.producers:
                 assert sum(share.count for share in one.producers) == one.count
@@ -111,20 +130,20 @@ async def test_the_parts_of_a_change_sum_to_it_whatever_happened(
 async def test_every_point_of_a_series_is_the_coverage_as_of_its_day(
     database: str, connection: Any, seed: int
 ) -> None:
-    records = random_history(seed, segments=40)
+    records = with_regency_split(random_history(seed, segments=40), seed)
     await write(database, records)
     choose = random.Random(seed)
     known_days = sorted({RULES.zone.day(record.append_ms) for record in records})
-    for step in Step:
-        region, rule = choose.choice(PLACES), choose.choice(COVERAGE_RULES)
+    for region in PLACES:
+        step, rule = choose.choice([*Step]), choose.choice(COVERAGE_RULES)
         start = date(2017, 6, 1) + timedelta(days=choose.randrange(90))
-        days = days_of(start, start + timedelta(days=choose.randrange(120)), step)
+        days = days_of(start, start + timedelta(days=choose.randrange(150)), step)
         known_at = choose.choice(known_days)
         series = await coverage_series(
             connection, region=region, days=days, step=step, known_at=known_at, rule=rule
         )
         assert [point.date for point in series.points] == days
-        for point in choose.sample(series.points, k=min(6, len(days))):
+        for point in choose.sample(series.points, k=min(4, len(days))):
             asked = await coverage(
                 connection,
                 region=region,
@@ -171,7 +190,7 @@ async def changed(
     until: date,
     region: Region = REGION,
     rules: tuple[CoverageRule, CoverageRule] = (COVERAGE_RULE_DEFAULT, COVERAGE_RULE_DEFAULT),
-) -> dict[tuple[str, str], tuple[int, list[tuple[str | None, str | None, int]]]]:
+) -> dict[tuple[str, str], tuple[int | None, list[tuple[str | None, str | None, int]]]]:
     """Return count and producers by measure and cause, as of a day after all recordings."""
     found = await coverage_changes(
         connection,
@@ -309,6 +328,74 @@ async def test_denominator_tree_and_rule_each_have_a_part_of_their_own(
         connection, since=before, until=before, rules=(COVERAGE_RULES[0], COVERAGE_RULES[1])
     )
     assert by_rule == {("recorded", "rule"): (-1, [])}
+
+
+def wajib(version: str, counts: dict[str, int]) -> events.DenominatorPublished:
+    """Return a denominator of so many people by desa."""
+    rows = tuple(events.Denominator(code, count) for code, count in counts.items())
+    return events.DenominatorPublished(
+        version=version, basis="DKB", valid_from=date(2017, 1, 1), rows=rows
+    )
+
+
+async def test_a_denominator_that_comes_to_be_known_makes_no_difference_that_can_be_counted(
+    database: str, connection: Any
+) -> None:
+    office = Office()
+    before = office.say(office.dev_a, captured(1, "a1"))
+    last = office.say(office.registrar, wajib("v1", {DESA[0]: 9}))
+    await write(database, office.log.records)
+    assert await changed(connection, since=before, until=last) == {
+        ("wajib", "denominator"): (None, [])
+    }
+
+
+async def test_people_of_a_regency_that_publishes_nothing_make_wajib_of_the_province_unknown(
+    database: str, connection: Any
+) -> None:
+    office = Office()
+    before = office.say(office.registrar, wajib("v1", {DESA[0]: 9}))
+    unknown = office.say(office.dev_a, captured(1, "a1", SILENT_DESA))
+    last = office.say(office.registrar, wajib("v2", {DESA[0]: 8, SILENT_DESA: 3}))
+    await write(database, office.log.records)
+    arrived = {("recorded", "arrived"): (1, [("dev-a", "offline", 1)])}
+    assert await changed(connection, since=before, until=unknown, region=PROVINCE) == {
+        **arrived,
+        ("wajib", "inhabited"): (None, []),
+    }
+    # It is known on both sides again: what makes it so tells all of the difference.
+    assert await changed(connection, since=before, until=last, region=PROVINCE) == {
+        **arrived,
+        ("wajib", "denominator"): (2, []),
+    }
+
+
+async def test_wajib_goes_to_a_new_regency_by_its_tree_and_not_by_a_denominator(
+    database: str, connection: Any
+) -> None:
+    office = Office()
+    office.say(office.registrar, wajib("v1", {DESA[0]: 9, DESA[2]: 4}))
+    before = office.say(office.dev_a, captured(1, "a1", DESA[0]))
+    last = office.say(
+        office.registrar,
+        events.TreePublished(
+            version="t1",
+            valid_from=date(2017, 1, 1),
+            regions=(events.Region(NEW_DESA[0], "new"),),
+            mapping={DESA[0]: NEW_DESA[0]},
+        ),
+    )
+    await write(database, office.log.records)
+    assert await changed(connection, since=before, until=last) == {
+        ("recorded", "tree"): (-1, []),
+        ("wajib", "tree"): (-9, []),
+    }
+    assert await changed(connection, since=before, until=last, region=PROVINCE) == {}
+    # Before, nobody had said anything of the new regency: that is not nobody.
+    assert await changed(connection, since=before, until=last, region=Region(NEW_REGENCY)) == {
+        ("recorded", "tree"): (1, []),
+        ("wajib", "tree"): (None, []),
+    }
 
 
 async def test_a_status_that_comes_is_a_cause_only_where_the_rule_asks_for_it(

@@ -341,10 +341,11 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
     valid = date(2015, 1, 1)
     for query, *arguments in (
         (of_coverage["sum_people"], *bounds),
-        (of_coverage["sum_points"], *bounds, [TODAY], True),
-        (of_coverage["sum_points"], *bounds, [TODAY], False),
+        (of_coverage["sum_points"], *bounds, [TODAY], Level.DESA.code_length),
+        (of_coverage["sum_points"], *bounds, [TODAY], Level.REGENCY.code_length),
+        (of_coverage["sum_points"], *bounds, [TODAY], 0),
         (of_coverage["sum_duplicates"], low, high, TODAY, TODAY),
-        (of_coverage["sum_duplicate_points"], low, high, TODAY, TODAY, [TODAY], False),
+        (of_coverage["sum_duplicate_points"], low, high, TODAY, TODAY, [TODAY], 0),
         (of_coverage["sum_changes"], low, high, split, TODAY, TODAY),
         (of_reference["list_publications"], TODAY, TODAY, ["64.08"]),
         (of_reference["list_regencies"], "64.00", "64.99"),

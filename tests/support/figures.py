@@ -12,8 +12,9 @@ from itertools import groupby
 from typing import Any
 
 from projections.cohort.rules import CohortRule, read_buckets
-from projections.coverage.reads import CoverageTotals, Ground, Tally, recoded_wajib, without
+from projections.coverage.reads import CoverageTotals, Ground, without
 from projections.coverage.sums import EXCLUDED, People
+from projections.coverage.wajib import Wajib
 from projections.memory_store import MemoryStore
 from projections.person.state import DATE_UNKNOWN
 from projections.reading import DAY_MAX
@@ -108,7 +109,12 @@ class Figures:
                 for tree in trees.get(new[:5], [])
             )
 
-        return Publications(known_at, trees, bases, Recoding(tuple(steps)).without(is_replaced))
+        return Publications(
+            known_at,
+            trees=trees,
+            denominators=bases,
+            recoding=Recoding(tuple(steps)).without(is_replaced),
+        )
 
     def coverage(
         self,
@@ -124,13 +130,17 @@ class Figures:
         published = self.publications(as_of=as_of, known_at=known_at)
         tree = published.trees_at(as_of).get(regency)
         base = published.denominators_at(as_of).get(regency)
+        names = self._names(tree, known_at)
         ground = Ground(
             region,
-            published.recoding,
-            frozenset([regency] if base else []),
+            Wajib(
+                {regency: base} if base else {},
+                published.recoding,
+                self._wajib(base, known_at),
+                names.keys(),
+            ),
             frozenset([regency] if tree else []),
-            wajib=recoded_wajib(self._wajib(base, known_at), published.recoding, region),
-            names=self._names(tree, known_at),
+            names,
         )
         left_out = (
             self.people("coverage_duplicate", as_of=as_of, known_at=known_at)
@@ -139,12 +149,9 @@ class Figures:
         )
         people = self.people("coverage_cell", as_of=as_of, known_at=known_at)
         tallies = ground.tallies(without(people, left_out), level)
-        whole = Tally(is_based=base is not None)
-        for tally in tallies.values():
-            whole.add(tally)
         return Shown(
             {code: tally.shown() for code, tally in tallies.items()},
-            whole.shown(),
+            ground.whole(tallies).shown(),
             ground.names,
             tree.version if tree else None,
             base.version if base else None,
