@@ -6,6 +6,14 @@ SELECT producer, facts, contact_ms FROM producer WHERE facts <> ''::bytea OR con
 -- All rows.
 SELECT producer, boot, facts FROM producer_anchor;
 
+-- name: read_producer_contact
+-- All rows.
+SELECT producer, known_on, until_on, contact_ms FROM producer_contact;
+
+-- name: read_producer_service
+-- All rows.
+SELECT producer, known_on, until_on FROM producer_service;
+
 -- name: read_ledger_segment
 -- All rows.
 SELECT producer, epoch, first, hash, last, prev, partition, log_offset, append_ms, sealed_ms, lost,

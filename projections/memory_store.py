@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import date
 
 from projections.person.niks import ERASED
 from projections.rows import (
@@ -29,6 +30,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._producers: dict[str, ProducerRow] = {}
         self._anchors: dict[AnchorKey, bytes] = {}
+        self._contacts: defaultdict[str, dict[date, int]] = defaultdict(dict)
+        self._services: dict[str, tuple[tuple[date, date], ...]] = {}
         self._ledger: defaultdict[str, dict[LedgerKey, LedgerRow]] = defaultdict(dict)
         self._boots: dict[BootKey, BootRow] = {}
         self._epochs: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
@@ -134,6 +137,10 @@ class MemoryStore:
         """Apply everything at once."""
         self._producers |= changes.producers
         self._anchors |= changes.anchors
+        for (producer, known_on), contact_ms in changes.contacts.items():
+            days = self._contacts[producer]
+            days[known_on] = max(days.get(known_on, 0), contact_ms)
+        self._services |= changes.services
         for key, row in changes.ledger.items():
             if key not in self._ledger[row.producer]:
                 life = self._firsts[row.producer, row.epoch]
@@ -173,6 +180,10 @@ class MemoryStore:
                 tuple(row) for row in self._producers.values() if row.facts or row.contact_ms
             ),
             "producer_anchor": ((*key, facts) for key, facts in self._anchors.items()),
+            "producer_contact": self._contact_rows(),
+            "producer_service": (
+                (producer, *time) for producer, times in self._services.items() for time in times
+            ),
             "ledger_segment": (
                 (*row[:10], row.lost.bounds, row.contents)
                 for rows in self._ledger.values()
@@ -193,3 +204,9 @@ class MemoryStore:
         for table in CELL_TABLES:
             named[table] = ((*cell, count) for cell, count in self._cells[table].items())
         return named
+
+    def _contact_rows(self) -> Iterator[Row]:
+        for producer, days in self._contacts.items():
+            known = sorted(days)
+            for known_on, until_on in zip(known, [*known[1:], date.max], strict=True):
+                yield producer, known_on, until_on, days[known_on]

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,6 +19,8 @@ BootKey = tuple[str, str, int]
 """(producer, boot session, epoch)"""
 AnchorKey = tuple[str, str]
 """(producer, boot session)"""
+ContactKey = tuple[str, date]
+"""(producer, day by whose end the contact is known)"""
 EntityRef = tuple[int, bytes]
 """(entity kind, key)"""
 
@@ -152,6 +155,10 @@ class Changes:
     producers: dict[str, ProducerRow] = field(default_factory=dict)
     anchors: dict[AnchorKey, bytes] = field(default_factory=dict)
     """Encoded facts by boot session."""
+    contacts: dict[ContactKey, int] = field(default_factory=dict)
+    """Latest append time (ms) of what this fold admitted: the store keeps the later one."""
+    services: dict[str, tuple[tuple[date, date], ...]] = field(default_factory=dict)
+    """All the times in which a producer is known as a recorder in service: first day, day after."""
     ledger: dict[LedgerKey, LedgerRow] = field(default_factory=dict)
     boots: dict[BootKey, BootRow] = field(default_factory=dict)
     """Of the new segments alone: the store unites them with what it has."""

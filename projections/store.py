@@ -1,6 +1,7 @@
 """The store in PostgreSQL: what the live processor folds into. SQL in store_queries.sql."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, Final
 
 from projections.rows import (
@@ -128,6 +129,11 @@ class PostgresStore:
         await self._write(
             "write_anchors", ((*key, facts) for key, facts in changes.anchors.items())
         )
+        await self._write("write_contacts", _contact_values(changes))
+        await self._write("close_contacts", changes.contacts)
+        if changes.services:
+            await self._connection.execute(QUERIES["delete_services"], sorted(changes.services))
+            await self._write("write_services", _service_values(changes))
         await self._write("write_segments", map(_segment_values, changes.ledger.values()))
         await self._write("write_boots", changes.boots.values())
         await self._write("write_copies", changes.copies.values())
@@ -172,6 +178,14 @@ def _owed_receipts(changes: Changes) -> set[str]:
         *(row.producer for row in changes.ledger.values()),
         *(row.producer for row in changes.copies.values()),
     }
+
+
+def _contact_values(changes: Changes) -> Iterable[tuple[str, date, int]]:
+    return ((*key, contact_ms) for key, contact_ms in changes.contacts.items())
+
+
+def _service_values(changes: Changes) -> Iterable[tuple[str, date, date]]:
+    return ((producer, *time) for producer, times in changes.services.items() for time in times)
 
 
 def _leading(row: Sequence[object]) -> tuple[Any, ...]:

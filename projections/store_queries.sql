@@ -74,6 +74,52 @@ INSERT INTO producer_anchor (producer, boot, facts)
 SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[])
 ON CONFLICT (producer, boot) DO UPDATE SET facts = excluded.facts;
 
+-- name: write_contacts
+-- Last contacts by day: of two of one day the later. A new one stands until the next that is known,
+-- stored or given here; OFFSET 0: see find_anchors.
+INSERT INTO producer_contact AS stored (producer, known_on, until_on, contact_ms)
+SELECT given.producer, given.known_on,
+    least(
+        lead(given.known_on) OVER (PARTITION BY given.producer ORDER BY given.known_on),
+        coalesce(later.known_on, 'infinity')
+    ),
+    given.contact_ms
+FROM unnest($1::text[], $2::date[], $3::bigint[]) AS given (producer, known_on, contact_ms)
+LEFT JOIN LATERAL (
+    SELECT contact.known_on FROM producer_contact AS contact
+    WHERE contact.producer = given.producer AND contact.known_on > given.known_on
+    ORDER BY contact.known_on
+    LIMIT 1 OFFSET 0
+) AS later ON true
+ORDER BY given.producer COLLATE "C", given.known_on
+ON CONFLICT (producer, known_on) DO UPDATE SET contact_ms = excluded.contact_ms
+WHERE excluded.contact_ms > stored.contact_ms;
+
+-- name: close_contacts
+-- A contact that was the last one is so no longer once a later one is there: those before the given
+-- ones, which are stored by now. All are there, so this inserts nothing; a conflict is found by the
+-- key, where an update might join the whole table.
+INSERT INTO producer_contact AS stored (producer, known_on, until_on, contact_ms)
+SELECT former.producer, former.known_on, given.known_on, former.contact_ms
+FROM unnest($1::text[], $2::date[]) AS given (producer, known_on)
+CROSS JOIN LATERAL (
+    SELECT * FROM producer_contact AS contact
+    WHERE contact.producer = given.producer AND contact.known_on < given.known_on
+    ORDER BY contact.known_on DESC
+    LIMIT 1 OFFSET 0
+) AS former
+WHERE former.until_on > given.known_on
+ON CONFLICT (producer, known_on) DO UPDATE SET until_on = excluded.until_on;
+
+-- name: delete_services
+-- When a producer was in service is said anew as a whole.
+DELETE FROM producer_service WHERE producer = ANY ($1::text[]);
+
+-- name: write_services
+-- The times in which producers are known to be in service.
+INSERT INTO producer_service (producer, known_on, until_on)
+SELECT * FROM unnest($1::text[], $2::date[], $3::date[]);
+
 -- name: find_overlaps
 -- Segments that hold a seq of the ranges, once for each; a segment begins at most 499 before the
 -- first of them. OFFSET 0: see find_anchors.

@@ -271,7 +271,7 @@ def roll_up(cells: MutableMapping[str, Counter[tuple[object, ...]]]) -> None:
 
 
 PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "registry": ("producer", "producer_anchor"),
+    "registry": ("producer", "producer_anchor", "producer_contact", "producer_service"),
     "ledger": ("ledger_segment", "ledger_boot", "ledger_copy"),
     "quarantine": (
         "held_record",
@@ -309,6 +309,8 @@ PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 KEY_COLUMNS: Final[Mapping[str, int]] = {
     "producer": 1,
     "producer_anchor": 2,
+    "producer_contact": 2,
+    "producer_service": 2,
     "ledger_segment": 4,
     "ledger_boot": 3,
     "ledger_copy": 2,

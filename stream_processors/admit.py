@@ -107,8 +107,8 @@ class Admission:
     """Rows whose facts must be judged: fresh, known earlier than was thought, or in a fork."""
     enlarged: set[LedgerKey] = field(default_factory=set)
     """Of `fresh`, what was in the ledger before: here are only the events that are new."""
-    contacts: dict[str, int] = field(default_factory=dict)
-    """Latest append time by producer, of what this fold admitted."""
+    contacts: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Append times by producer, of what this fold admitted."""
     _unread: dict[ExcludedKey, ExcludedRow] = field(default_factory=dict)
     """Events of what is decided again that earlier software could not take."""
     _keys: dict[str, dict[KeyId, VerifyKey]] = field(default_factory=dict)
@@ -186,7 +186,7 @@ class Admission:
         spoken_of = _spoken_of(opened)
         if not spoken_of <= self._keys.keys():
             raise NeedsProducers(spoken_of - self._keys.keys())
-        self.contacts[producer] = max(self.contacts.get(producer, 0), record.append_ms)
+        self.contacts[producer].add(record.append_ms)
         key = (producer, header.epoch, header.first, opened.hash)
         row = self.rows.get(key)
         if row is not None:

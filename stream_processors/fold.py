@@ -27,11 +27,13 @@ from projections.person.facts import Erasure, PersonFact
 from projections.person.niks import ERASED, seal_niks
 from projections.quarantine.facts import decode_facts as decode_decision
 from projections.quarantine.facts import discarded_since, place_of, record_key
+from projections.reading import DAY_MAX
 from projections.registry.context import (
     Judge,
     ProducerContext,
     Timeline,
     context_of,
+    services_of,
     timeline_of,
 )
 from projections.registry.facts import LATEST_WINS, Anchor, ProducerData, ProducerFact
@@ -507,8 +509,14 @@ class _Fold:
                 "list[ProducerFact]", self._judge_facts(ref, stored, is_due=is_due)
             )
 
-    def _put_producers(self, contacts: Mapping[str, int]) -> None:
+    def _put_producers(self, contacts: Mapping[str, Collection[int]]) -> None:
         for producer, row in self.locked.items():
+            for contact_ms in sorted(contacts.get(producer, ())):  # the latest of a day stays
+                day = min(self.rules.zone.day(contact_ms), DAY_MAX)
+                self.changes.contacts[producer, day] = contact_ms
+            statements = self._timeline(producer).statements
+            if statements != self.timelines_before[producer].statements:
+                self.changes.services[producer] = services_of(statements)
             anchors: defaultdict[AnchorKey, list[ProducerFact]] = defaultdict(list)
             facts: list[ProducerFact] = []
             for fact in self.facts[producer]:
@@ -522,7 +530,7 @@ class _Fold:
             now = ProducerRow(
                 producer,
                 encode_facts(facts) if facts else b"",
-                max(row.contact_ms, contacts.get(producer, 0)),
+                max(row.contact_ms, *contacts.get(producer, (0,))),
             )
             if now != row:
                 self.changes.producers[producer] = now

@@ -10,7 +10,7 @@ from projections.api.database import Database
 from projections.api.parameters import Arguments, Parameter
 from projections.api.problems import ProblemError
 from projections.position.reads import folded_under, position
-from projections.reading import Connection, end_of_day_ms
+from projections.reading import Connection
 from projections.registry.reads import complete_through
 from projections.rules import Rules
 from rekam.domain.keys import SigningKey
@@ -87,11 +87,6 @@ async def state(
         as_of=as_of or today,
         known_at=known_at or today,
         position=await position(connection, topic=office.topic),
-        complete_through=await complete_through(
-            connection,
-            known_before_ms=end_of_day_ms(known_at, office.rules.zone)
-            if is_past and known_at is not None
-            else None,
-        ),
+        complete_through=await complete_through(connection, known_at=known_at if is_past else None),
         rules=office.rules.id,
     )

@@ -39,25 +39,52 @@ SELECT regency FROM based WHERE regency IS NOT NULL;
 -- name: list_recodes
 -- What trees valid at $1 as known at $2 re-code, the oldest tree first: those that may move somebody
 -- into, out of or within $3, step by step. Codes of a level are of one length, so a beginning is a
--- region above.
+-- region above, and what lies within a region stands between its code with `.` and with `/` behind.
+-- OFFSET 0 has each looked up by itself: the planner cannot tell how few of them there are.
 WITH RECURSIVE concerned (code) AS (
     SELECT $3::text
     UNION
-    SELECT recode.old_code FROM concerned
-    JOIN recode_cell AS recode
-        ON starts_with(recode.new_code, concerned.code)
-        OR starts_with(concerned.code, recode.new_code)
+    SELECT former.old_code FROM concerned CROSS JOIN LATERAL (
+        (
+            SELECT old_code FROM recode_cell
+            WHERE new_code COLLATE "C" > concerned.code || '.'
+                AND new_code COLLATE "C" < concerned.code || '/'
+            OFFSET 0
+        )
+        UNION ALL
+        (
+            SELECT old_code FROM recode_cell
+            WHERE new_code COLLATE "C" = ANY (ARRAY[
+                concerned.code, left(concerned.code, 8), left(concerned.code, 5),
+                left(concerned.code, 2)])
+            OFFSET 0
+        )
+    ) AS former
+), moved (code) AS (
+    SELECT within.old_code FROM concerned CROSS JOIN LATERAL (
+        SELECT old_code FROM recode_cell
+        WHERE old_code COLLATE "C" > concerned.code || '.'
+            AND old_code COLLATE "C" < concerned.code || '/'
+        OFFSET 0
+    ) AS within
+    UNION
+    SELECT above.old_code FROM concerned CROSS JOIN LATERAL (
+        SELECT old_code FROM recode_cell
+        WHERE old_code COLLATE "C" = ANY (ARRAY[
+            concerned.code, left(concerned.code, 8), left(concerned.code, 5),
+            left(concerned.code, 2)])
+        OFFSET 0
+    ) AS above
 )
-SELECT valid_from, version, old_code, new_code
-FROM recode_cell AS recode
-WHERE valid_from <= $1 AND known_on <= $2 AND EXISTS (
-    SELECT FROM concerned
-    WHERE starts_with(recode.old_code, concerned.code)
-        OR starts_with(concerned.code, recode.old_code)
-)
-GROUP BY valid_from, version, old_code, new_code
-HAVING sum(is_mapped) > 0
-ORDER BY valid_from, version COLLATE "C", old_code, new_code;
+SELECT recode.valid_from, recode.version, recode.old_code, recode.new_code
+FROM moved CROSS JOIN LATERAL (
+    SELECT * FROM recode_cell
+    WHERE old_code COLLATE "C" = moved.code AND valid_from <= $1 AND known_on <= $2
+    OFFSET 0
+) AS recode
+GROUP BY recode.valid_from, recode.version, recode.old_code, recode.new_code
+HAVING sum(recode.is_mapped) > 0
+ORDER BY recode.valid_from, recode.version COLLATE "C", recode.old_code, recode.new_code;
 
 -- name: sum_denominators
 -- Wajib by desa, as known at $1, from one version a regency: regency, version, basis, first day.

@@ -32,6 +32,9 @@ from rekam.domain.ids import KeyId
 from rekam.domain.keys import VerifyKey
 from rekam.domain.ranges import RangeSet
 
+RECORDER: Final = "recorder"
+"""The kind of producer whose silence leaves a figure incomplete."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProducerContext:
@@ -152,6 +155,23 @@ def _statements(
         if now != before:
             yield day, now
             before = now
+
+
+def services_of(statements: Iterable[tuple[date, Statement]]) -> tuple[tuple[date, date], ...]:
+    """Return from which day on, and before which, these have a producer as a recorder in service.
+
+    It is enrolled as one and not revoked, whenever the revocation takes effect. The last time ends
+    with `date.max` while it is in service.
+    """
+    told = [*statements]
+    ends = [*(day for day, _ in told), date.max][1:]
+    times: list[tuple[date, date]] = []
+    for (known_on, (kind, _, revoked_ms)), until_on in zip(told, ends, strict=True):
+        if kind != RECORDER or revoked_ms is not None or known_on == until_on:
+            continue
+        since = times.pop()[0] if times and times[-1][1] == known_on else known_on
+        times.append((since, until_on))
+    return tuple(times)
 
 
 def _offsets(told: list[tuple[date, FactId, int]]) -> tuple[tuple[date, int], ...]:

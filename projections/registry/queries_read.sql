@@ -14,19 +14,12 @@ SELECT producer, facts, contact_ms
 FROM producer
 WHERE producer = $1;
 
--- name: list_contacts
--- Last contact of every producer that has facts.
-SELECT producer, facts, contact_ms
-FROM producer
-WHERE facts <> ''
-ORDER BY producer;
-
--- name: list_contacts_before
--- The last contact before a moment ($1) of every producer, from the ledger: every copy counts.
-SELECT producer, max(append_ms) AS contact_ms
-FROM (
-    SELECT producer, append_ms FROM ledger_segment WHERE append_ms < $1
-    UNION ALL
-    SELECT producer, append_ms FROM ledger_copy WHERE append_ms < $1
-) AS contact
-GROUP BY producer;
+-- name: find_earliest_contact
+-- The earliest of the last contacts of the recorders in service, all as known at the end of $1; 0 if
+-- one of them was never heard by then. No row's value if there are none.
+SELECT min(coalesce(contact.contact_ms, 0)) AS contact_ms
+FROM producer_service AS service
+LEFT JOIN producer_contact AS contact
+    ON contact.producer = service.producer
+    AND daterange(contact.known_on, contact.until_on) @> $1::date
+WHERE service.known_on <= $1 AND service.until_on > $1;

@@ -1,18 +1,14 @@
 """Producers as the log knows them, and the time up to which every recorder has reported."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
-from projections.reading import Connection, Row, instant
-from projections.registry.context import context_of
+from projections.reading import DAY_MAX, Connection, Row, instant
 from projections.registry.facts import ProducerFact, decode_facts
 from rekam.runtime.queries import load_queries
 
 _QUERIES: Final = load_queries("projections.registry", "queries_read.sql")
-
-RECORDER: Final = "recorder"
-"""The kind of producer whose silence leaves a figure incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +34,18 @@ async def find_producer(connection: Connection, producer: str) -> Producer | Non
 
 
 async def complete_through(
-    connection: Connection, *, known_before_ms: int | None = None
+    connection: Connection, *, known_at: date | None = None
 ) -> datetime | None:
     """Return the time up to which every device that should report has: their earliest last contact.
 
     The devices are the enrolled recorders that are not revoked, whenever the revocation takes
     effect. None when one of them was never heard, and when there is none: then nobody can say.
     A contact says that its sender was there, not that its queue was empty.
-    With `known_before_ms`, what was known then: enrolments, revocations and contacts before it.
+    With `known_at`, enrolments, revocations and contacts as known at the end of that day.
     """
-    contacts: list[int] = []
-    before: dict[str, int] | None = None
-    if known_before_ms is not None:
-        rows = await connection.fetch(_QUERIES["list_contacts_before"], known_before_ms)
-        before = {row["producer"]: row["contact_ms"] for row in rows}
-    for row in await connection.fetch(_QUERIES["list_contacts"]):
-        facts = [
-            fact
-            for fact in decode_facts(row["facts"])
-            if known_before_ms is None or fact.known_ms < known_before_ms
-        ]
-        context = context_of(facts)
-        if context.kind == RECORDER and context.revoked_ms is None:
-            contacts.append(row["contact_ms"] if before is None else before.get(row["producer"], 0))
-    if not contacts or min(contacts) == 0:
-        return None
-    return instant(min(contacts))
+    found = await connection.fetchrow(_QUERIES["find_earliest_contact"], known_at or DAY_MAX)
+    earliest_ms = None if found is None else found["contact_ms"]
+    return instant(earliest_ms) if earliest_ms else None
 
 
 def _producer(row: Row) -> Producer:

@@ -3,8 +3,10 @@
 `python -m tests.benchmarks.coverage_reads [--quick] [--desa 12000]`; also a part of `make bench`.
 Cells are written by the database itself, day after day as a live fold would leave them. Some
 regencies are *dense*: in every desa somebody is recorded on every day. The others have a cell in
-every desa about every two months. Asked are random days, levels and regencies; each answer of a
-dense regency that is checked equals the plain sum.
+every desa about every two months. Fourteen recorders a regency are heard every third day, and the
+ledger is long. Asked are random days, levels and regencies, by HTTP calls of the API's own
+application: what a user waits for besides the network, with everything that an answer states. Each
+answer of a dense regency that is checked equals the plain sum.
 """
 
 import random
@@ -13,23 +15,26 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import click
+import httpx
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from projections.api.database import SESSION
-from projections.coverage.changes import Report, coverage_changes
-from projections.coverage.reads import Coverage, coverage
-from projections.coverage.series import POINTS_MAX, Step, coverage_series, days_of
+from projections.coverage.reads import coverage
+from projections.coverage.series import POINTS_MAX, Step
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULES
 from rekam.embedded.postgres import EmbeddedPostgres
 from rekam.runtime.postgres import connect, migrate
 from tests.benchmarks.machine import heap_left_alone
+from tests.support.api import office, serving
+from tests.support.rows import noon_ms
 
 PROVINCES: Final = 38
 FIRST_DAY: Final = date(2014, 1, 1)
@@ -142,6 +147,39 @@ FILL: Final[Sequence[tuple[str, str]]] = (
         """,
     ),
     (
+        "service",
+        """
+        INSERT INTO producer_service
+        SELECT format('recorder-%s-%s', regency, number), $1::date - 1, 'infinity'
+        FROM (SELECT DISTINCT left(desa, 5) AS regency FROM desa) AS every,
+            generate_series(1, 14) AS number
+        """,
+    ),
+    (
+        "contacts",
+        """
+        INSERT INTO producer_contact
+        SELECT producer, known_on,
+            lead(known_on, 1, 'infinity') OVER (PARTITION BY producer ORDER BY known_on),
+            extract(epoch FROM known_on) * 1000 + 1 + (random() * 40000000)::int
+        FROM (
+            SELECT producer, $1::date + day AS known_on
+            FROM producer_service, generate_series(0, $2::int - 1) AS day
+            WHERE day = 0 OR (hashtext(producer) + day) % 3 = 0
+        ) AS heard ORDER BY known_on, producer
+        """,
+    ),
+    (
+        "ledger",
+        """
+        INSERT INTO ledger_segment
+        SELECT producer, 1, 500 * (known_on - $1::date) + 1, '\\x00',
+            500 * (known_on - $1::date) + 500, '\\x00', 0, row_number() OVER (), contact_ms,
+            contact_ms, '{}', '\\x00'
+        FROM producer_contact ORDER BY known_on LIMIT 600000
+        """,
+    ),
+    (
         "publications",
         """
         INSERT INTO publication_cell
@@ -195,6 +233,7 @@ class Asker:
     """Asks about random places and days; the same ones in every run."""
 
     connection: Any
+    http: httpx.AsyncClient
     days: int
     choose: random.Random
 
@@ -202,14 +241,21 @@ class Asker:
         """Return one of the days."""
         return FIRST_DAY + timedelta(days=self.choose.randrange(self.days))
 
-    async def coverage(self, regions: Sequence[Region], *, rule: int = 0) -> Coverage:
+    async def call(self, path: str, **arguments: object) -> None:
+        """Ask the API. Raises AssertionError when it does not answer."""
+        query = {name.rstrip("_"): str(value) for name, value in arguments.items()}
+        response = await self.http.get(path, params=query)
+        if response.status_code != HTTPStatus.OK:
+            raise AssertionError(f"{path} {query}: {response.text}")
+
+    async def coverage(self, regions: Sequence[Region], *, rule: int = 0) -> None:
         """Ask as of a day, as known at a later one, at any level."""
         as_of, known_at = sorted((self.day(), self.day()))
         region = self.choose.choice(regions)
         levels = [level for level in LEVELS if level.is_within(region.level)]
-        return await coverage(
-            self.connection,
-            region=region,
+        await self.call(
+            "/v1/coverage",
+            region=region.code,
             level=self.choose.choice(levels),
             as_of=as_of,
             known_at=known_at,
@@ -222,28 +268,26 @@ class Asker:
         region = self.choose.choice(regions)
         return await self.connection.fetchval(PLAIN_SUM, *region.desa_range, as_of, known_at)
 
-    async def series(self, regions: Sequence[Region], step: Step) -> object:
+    async def series(self, regions: Sequence[Region], step: Step) -> None:
         """Ask for as many points as there may be."""
-        end = TODAY
         back = {Step.MONTH: DAYS, Step.WEEK: 7 * (POINTS_MAX - 1), Step.DAY: POINTS_MAX - 1}
-        days = days_of(max(FIRST_DAY, end - timedelta(days=back[step])), end, step)
-        return await coverage_series(
-            self.connection,
-            region=self.choose.choice(regions),
-            days=days,
+        await self.call(
+            "/v1/coverage/series",
+            region=self.choose.choice(regions).code,
+            from_=max(FIRST_DAY, TODAY - timedelta(days=back[step])),
+            to=TODAY,
             step=step,
-            known_at=end,
         )
 
-    async def changes(self, regions: Sequence[Region]) -> object:
+    async def changes(self, regions: Sequence[Region]) -> None:
         """Ask why a figure changed within 30 days."""
         known_from = self.day()
-        return await coverage_changes(
-            self.connection,
-            region=self.choose.choice(regions),
+        await self.call(
+            "/v1/coverage/changes",
+            region=self.choose.choice(regions).code,
             as_of=self.day(),
-            former=Report(known_at=known_from),
-            later=Report(known_at=known_from + timedelta(days=30)),
+            known_from=known_from,
+            known_to=min(known_from + timedelta(days=30), TODAY),
         )
 
     async def check(self, regions: Sequence[Region]) -> None:
@@ -257,9 +301,9 @@ class Asker:
             raise AssertionError(f"{region} {as_of} {known_at}: {found.totals} is not {summed}")
 
 
-async def measure(connection: Any, size: Size) -> list[Measured]:
+async def measure(connection: Any, http: httpx.AsyncClient, size: Size) -> list[Measured]:
     """Ask, and check what can be checked."""
-    asker = Asker(connection, size.days, random.Random(7))
+    asker = Asker(connection, http, size.days, random.Random(7))
     rows = await connection.fetch(
         "SELECT DISTINCT left(desa, 5) AS code, is_dense FROM desa ORDER BY 1"
     )
@@ -341,10 +385,13 @@ async def measure_reads(folder: Path, size: Size) -> Reads:
                 "desa": await connection.fetchval("SELECT count(*) FROM desa"),
                 "cells": await connection.fetchval("SELECT count(*) FROM coverage_cell"),
                 "months": await connection.fetchval("SELECT count(*) FROM coverage_month"),
+                "contacts": await connection.fetchval("SELECT count(*) FROM producer_contact"),
                 "wajib": await connection.fetchval("SELECT count(*) FROM denominator_cell"),
             }
-            with heap_left_alone():
-                return Reads(counts, await measure(connection, size))
+            served = replace(office(), now_ms=lambda: noon_ms(TODAY))
+            async with serving(server.dsn("nation"), served=served) as client:
+                with heap_left_alone():
+                    return Reads(counts, await measure(connection, client.http, size))
         finally:
             await connection.close()
 

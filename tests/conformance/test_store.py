@@ -1,11 +1,13 @@
 """What the fold relies on of its store, for PostgreSQL and for memory."""
 
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
 
+from projections.digest import QUERIES as DIGESTED
 from projections.memory_store import MemoryStore
 from projections.quarantine.facts import record_key
 from projections.rows import (
@@ -121,6 +123,53 @@ async def test_segments_are_found_by_the_boot_sessions_that_they_name_in_whateve
     assert await found(("dev", "a"), ("dev", "b"), ("dev", "none")) == rows[:3]
     assert await found(("other", "a")) == []
     assert await found() == []
+
+
+DAYS = [date(2018, 3, number) for number in range(1, 8)]
+CONTACTS = [
+    *((("dev", day), 1_000 + number) for number, day in enumerate(DAYS[:5])),
+    (("dev", DAYS[2]), 5_000),
+    (("other", DAYS[3]), 7),
+]
+
+
+async def rows_of(store: Store, table: str) -> list[tuple[object, ...]]:
+    if isinstance(store, MemoryStore):
+        return sorted(store.tables()[table])
+    assert isinstance(store, PostgresStore)
+    return sorted(map(tuple, await store._connection.fetch(DIGESTED[f"read_{table}"])))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+@pytest.mark.parametrize("seed", range(4))
+async def test_contacts_stand_until_the_next_in_whatever_order_they_are_written(
+    store: Store, seed: int, at_once: int
+) -> None:
+    told = random.Random(seed).sample(CONTACTS, k=len(CONTACTS))
+    for first in range(0, len(told), at_once):
+        contacts: dict[tuple[str, date], int] = {}
+        for key, contact_ms in told[first : first + at_once]:
+            contacts[key] = max(contacts.get(key, 0), contact_ms)
+        await store.write(Changes(contacts=contacts))
+    assert await rows_of(store, "producer_contact") == [
+        ("dev", DAYS[0], DAYS[1], 1_000),
+        ("dev", DAYS[1], DAYS[2], 1_001),
+        ("dev", DAYS[2], DAYS[3], 5_000),
+        ("dev", DAYS[3], DAYS[4], 1_003),
+        ("dev", DAYS[4], date.max, 1_004),
+        ("other", DAYS[3], date.max, 7),
+    ]
+
+
+async def test_times_in_service_are_replaced_as_a_whole(store: Store) -> None:
+    first, second = (DAYS[0], date.max), (DAYS[2], DAYS[4])
+    await store.write(Changes(services={"dev": (first,), "other": (first,), "gone": (first,)}))
+    await store.write(Changes(services={"dev": (second, (DAYS[5], date.max)), "gone": ()}))
+    assert await rows_of(store, "producer_service") == [
+        ("dev", *second),
+        ("dev", DAYS[5], date.max),
+        ("other", *first),
+    ]
 
 
 async def test_held_records_come_and_go_by_place(store: Store) -> None:

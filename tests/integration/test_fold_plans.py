@@ -1,5 +1,7 @@
 """What a fold looks up by key it finds by an index, also with a plan of when tables were small."""
 
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -7,9 +9,13 @@ import pytest
 from projections.store import QUERIES
 from rekam.runtime.postgres import connect
 
-LOOKUPS: dict[str, tuple[list[object], ...]] = {
+DAYS = [date(2018, 3, 1) + timedelta(days=number) for number in range(40)]
+LOOKUPS: dict[str, tuple[Sequence[object], ...]] = {
     "find_overlaps": (["dev"] * 40, [1] * 40, list(range(40)), list(range(40))),
     "find_anchors": (["dev"] * 40, [f"boot-{number}" for number in range(40)]),
+    "write_contacts": (["dev"] * 40, DAYS, list(range(40))),
+    "close_contacts": (["dev"] * 40, DAYS),
+    "delete_services": ([f"dev-{number}" for number in range(40)],),
     "list_segments_of_boots": (["dev"] * 40, [f"boot-{number}" for number in range(40)]),
 }
 

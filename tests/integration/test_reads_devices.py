@@ -1,19 +1,20 @@
 """Devices, their ledgers, and the time through which every recorder has reported."""
 
+import random
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from projections.device_health.reads import DeviceFilter, device_ledger, devices, find_device
-from projections.reading import end_of_day_ms, instant
+from projections.reading import instant
 from projections.regions import Region
 from projections.registry.facts import Beat, DeclaredLost, Fault, Revoked
 from projections.registry.reads import complete_through
 from rekam.domain.ranges import RangeSet
 from rekam.runtime.postgres import connect
-from tests.support.rows import KNOWN_ON, RULES, Rows, noon_ms
+from tests.support.rows import KNOWN_ON, TODAY, Rows, noon_ms
 
 DEVICE = "recorder-1"
 
@@ -203,9 +204,65 @@ async def test_complete_through_of_the_past_knows_nothing_of_later_contacts(
     rows.segment("a", 1, 2, known=date(2018, 3, 3))
     rows.segment("a", 3, 4, known=date(2018, 3, 20))
     await rows.write(database)
-    before = end_of_day_ms(date(2018, 3, 10), RULES.zone)
-    assert await complete_through(connection, known_before_ms=before) == instant(
-        noon_ms(date(2018, 3, 3))
-    )
-    unheard = end_of_day_ms(KNOWN_ON - timedelta(days=9), RULES.zone)
-    assert await complete_through(connection, known_before_ms=unheard) is None
+    for known_at in (date(2018, 3, 3), date(2018, 3, 10), date(2018, 3, 19)):
+        earlier = await complete_through(connection, known_at=known_at)
+        assert earlier == instant(noon_ms(date(2018, 3, 3)))
+    later = await complete_through(connection, known_at=date(2018, 3, 20))
+    assert later == await complete_through(connection) == instant(noon_ms(date(2018, 3, 20)))
+    # On the second it is enrolled and not heard yet; on the first nobody knows of it.
+    for unheard in (KNOWN_ON, KNOWN_ON - timedelta(days=1)):
+        assert await complete_through(connection, known_at=unheard) is None
+
+
+async def test_who_is_known_as_revoked_is_not_waited_for_but_was_before(
+    database: str, connection: Any
+) -> None:
+    rows = Rows()
+    for producer in ("a", "gone"):
+        rows.enrolled(producer, contact=date(2018, 3, 3))
+    rows.segment("a", 1, 2, known=date(2018, 3, 9))
+    rows.tell("gone", Revoked(0, "stolen"), known=date(2018, 3, 8))
+    await rows.write(database)
+    for known_at, earliest in ((date(2018, 3, 7), 3), (date(2018, 3, 8), 3), (TODAY, 9)):
+        found = await complete_through(connection, known_at=known_at)
+        assert found == instant(noon_ms(date(2018, 3, earliest)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_complete_through_is_that_of_the_ledger_on_every_day(
+    database: str, connection: Any, seed: int
+) -> None:
+    """The table of contacts by day says what a look at every record would say."""
+    choose = random.Random(seed)
+    first, days = date(2018, 2, 20), 30
+    rows = Rows()
+    heard: dict[str, list[date]] = {}
+    known: dict[str, tuple[date, date]] = {}
+    for producer in ("a", "b", "c"):
+        enrolled, revoked = sorted(first + timedelta(days=choose.randrange(days)) for _ in range(2))
+        rows.enrolled(producer, contact=None, known=enrolled)
+        known[producer] = (enrolled, date.max)
+        if producer == "a":
+            rows.tell(producer, Revoked(0, "stolen"), known=revoked)
+            known[producer] = (enrolled, revoked)
+        heard[producer] = [
+            first + timedelta(days=choose.randrange(days)) for _ in range(choose.randrange(5))
+        ]
+        for number, day in enumerate(heard[producer]):
+            rows.segment(producer, 10 * number + 1, 10 * number + 5, known=day)
+    await rows.write(database)
+
+    def expected(known_at: date) -> datetime | None:
+        last = [
+            max((day for day in heard[producer] if day <= known_at), default=None)
+            for producer, (since, until) in known.items()
+            if since <= known_at < until
+        ]
+        days_heard = [day for day in last if day is not None]
+        if not last or len(days_heard) < len(last):
+            return None
+        return instant(noon_ms(min(days_heard)))
+
+    for number in range(days + 2):
+        known_at = first + timedelta(days=number - 1)
+        assert await complete_through(connection, known_at=known_at) == expected(known_at)

@@ -17,6 +17,7 @@ from projections.person.facts import Captured, ListedIn, Observed, PersonData
 from projections.person.niks import seal_niks
 from projections.position.reads import Position
 from projections.reference.facts import CohortHead, Denominators, ReferenceData, Tree, reference_key
+from projections.registry.context import services_of, timeline_of
 from projections.registry.facts import Enrolled, ProducerData
 from projections.rows import (
     Changes,
@@ -188,10 +189,11 @@ class Rows:
         place: str = "64.08.04",
         kind: str = "recorder",
         contact: date | None = KNOWN_ON,
+        known: date = KNOWN_ON,
     ) -> None:
         """Enrol a producer, heard of last on a day."""
         key = SigningKey.from_seed(sha256(producer.encode()).digest()).public.raw
-        self.tell(producer, Enrolled(kind, place, key, 0))
+        self.tell(producer, Enrolled(kind, place, key, 0), known=known)
         self.contacts[producer] = 0 if contact is None else noon_ms(contact)
 
     def tell(
@@ -267,7 +269,10 @@ class Rows:
         self._add_up(COHORT_ENTRY, self.entries)
         self._add_up(ACCESS, self.accesses)
         roll_up(self.changes.cells)
+        self._hear()
         for producer, facts in self.producers.items():
+            statements = timeline_of(facts, RULES.zone).statements
+            self.changes.services[producer] = services_of(statements)
             self.changes.producers[producer] = ProducerRow(
                 producer, encode_facts(facts), self.contacts.get(producer, 0)
             )
@@ -285,6 +290,13 @@ class Rows:
                 )
         finally:
             await connection.close()
+
+    def _hear(self) -> None:
+        heard = [(producer, ms) for producer, ms in self.contacts.items() if ms]
+        heard += [(row.producer, row.append_ms) for row in self.changes.ledger.values()]
+        heard += [(row.producer, row.append_ms) for row in self.changes.copies.values()]
+        for producer, contact_ms in sorted(heard):
+            self.changes.contacts[producer, RULES.zone.day(contact_ms)] = contact_ms
 
     def _add_up(self, kind: int, entities: Mapping[bytes, Sequence[Fact[DataT]]]) -> None:
         for key, facts in entities.items():
