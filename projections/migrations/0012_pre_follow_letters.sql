@@ -2,7 +2,8 @@
 -- latest of its person from one day to another. All that is a function of the log is emptied, and the
 -- processor folds it anew from the beginning; events that tell a NIK where none belongs are left out.
 
-TRUNCATE projection_position, producer, producer_anchor, ledger_segment, ledger_boot, ledger_copy,
+TRUNCATE projection_position, producer, producer_anchor, producer_contact, producer_service,
+    ledger_segment, ledger_boot, ledger_copy,
     held_record, quarantined_record, excluded_event, person, person_access, access_cell,
     cohort_entry, reference, verification_cell, denominator_cell, region_cell, coverage_cell,
     coverage_duplicate, coverage_month, coverage_year, publication_cell, recode_cell, cohort_cell,
