@@ -426,6 +426,25 @@ async def test_the_java_example_compiles_and_records(folder: Path, tmp_path: Pat
     assert recordings_of(folder) == ["a-1"]
 
 
+async def test_the_csharp_example_compiles_and_records(folder: Path, tmp_path: Path) -> None:
+    program = tmp_path / "Record.exe"
+    async with serving(folder) as endpoint:
+        (tmp_path / "Record.cs").write_text(example("csharp", endpoint))
+        compiled, told = await told_to(
+            "mcs",
+            "-r:System.Net.Http.dll",
+            f"-out:{program}",
+            str(tmp_path / "Record.cs"),
+            lines="",
+        )
+        assert compiled == 0, told
+        code, out = await told_to("mono", str(program), lines=f"a-1 {NIK}\n")
+        bad, why = await told_to("mono", str(program), lines="a-2 no-nik\n")
+    assert (code, out) == (0, 'saved: {"seq":1}\n')
+    assert (bad, why[:9]) == (1, "NOT saved")
+    assert recordings_of(folder) == ["a-1"]
+
+
 async def test_the_curl_example_records(folder: Path, tmp_path: Path) -> None:
     async with serving(folder) as endpoint:
         (tmp_path / "events.jsonl").write_bytes(captured(1) + b"\n" + captured(2) + b"\n")
