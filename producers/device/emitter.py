@@ -35,7 +35,7 @@ import structlog
 from producers.device.clock import Clock, Contact, Reading, anchors_due, offset_of
 from producers.device.home import ProducerHome
 from producers.device.lanes import lane_of
-from producers.device.outbox import Place, StoredSegment
+from producers.device.outbox import Overdue, Place, StoredSegment
 from producers.device.pacing import FRESH_SHARE, Picker
 from producers.device.receipts import (
     CUSTODY_MARK,
@@ -87,7 +87,8 @@ class EmitterOptions:
     receipt_poll_seconds: float = 60.0
     """Longest time between two looks for a receipt; after a send the looks are closer."""
     custody_seconds_max: float = 3_600.0
-    """How long whoever took custody has until a receipt covers it; then it goes by the next."""
+    """How long whoever took custody has until a receipt covers it; then it goes by the next. Twice
+    as long each time, up to `logged_seconds_max`, while it could only go the same way again."""
     logged_seconds_max: float = 86_400.0
     """The same for a route that said that it is in the log."""
     keep_seconds: float = KEEP_SECONDS
@@ -422,16 +423,11 @@ class Emitter:
 
     def _send_overdue_again(self) -> None:
         """Demote routes that took and brought no receipt in time; queue what they took again."""
-        now = self._clock.read()
         for custody, seconds in (
             (True, self._options.custody_seconds_max),
             (False, self._options.logged_seconds_max),
         ):
-            late = [
-                one
-                for one in self._outbox.overdue(now=now, seconds=seconds)
-                if is_custody(one.route) is custody
-            ]
+            late = [one for one in self._overdue(seconds) if is_custody(one.route) is custody]
             if not late:
                 continue
             for route in {one.route for one in late}:
@@ -444,6 +440,24 @@ class Emitter:
                 seconds=seconds,
                 requeued_segments=requeued,
             )
+
+    def _overdue(self, seconds: float) -> list[Overdue]:
+        """Return what has waited for a receipt long enough to be sent again.
+
+        Longer each time while it could only go to the same route again; as soon as another one
+        works, the first wait is enough.
+        """
+        now, patience = self._clock.read(), self._options.logged_seconds_max
+        found = self._outbox.overdue(now=now, seconds=seconds, seconds_max=patience)
+        if len(self._routing.names) == 1:
+            return found
+        places = {one.place for one in found}
+        return [
+            one
+            for one in self._outbox.overdue(now=now, seconds=seconds)
+            if one.place in places
+            or self._routing.works_beside(one.route.removesuffix(CUSTODY_MARK))
+        ]
 
     async def _keep_asking(self, stopping: asyncio.Event) -> None:
         """Ask soon after a send, then ever more rarely: a relay or a busy office takes its time."""

@@ -554,17 +554,19 @@ class Outbox:
         """Queue again what was refused a day ago and not too often; return how many segments."""
         return self._make_room(lambda connection: refusals.queue_long(connection, now=now))
 
-    def overdue(self, *, now: Reading, seconds: float) -> list[Overdue]:
+    def overdue(self, *, now: Reading, seconds: float, seconds_max: float = 0.0) -> list[Overdue]:
         """Return what a route took at least so long ago without a receipt since.
 
-        By the monotonic clock. Of an earlier boot session only the time since this one began is
-        known to have passed.
+        What was taken before is given twice the time of the last time, up to `seconds_max`. By the
+        monotonic clock. Of an earlier boot session only the time since this one began is known to
+        have passed; `seconds` of that are enough.
         """
         with translated(self._path):
             return [
                 Overdue(first, last, route, epoch, place)
                 for place, epoch, first, last, route in self._connection.execute(
-                    _SQL["select_overdue"], (now.boot, now.mono_ms, round(seconds * 1000))
+                    _SQL["select_overdue"],
+                    (now.boot, now.mono_ms, round(seconds * 1000), round(seconds_max * 1000)),
                 )
             ]
 

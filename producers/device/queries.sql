@@ -176,7 +176,7 @@ SELECT epoch, first, last FROM delivery WHERE place = ?;
 
 -- name: update_taken
 -- A route has taken this segment.
-UPDATE delivery SET state = 'taken', route = ?, boot = ?, mono_ms = ?, code = NULL
+UPDATE delivery SET state = 'taken', route = ?, boot = ?, mono_ms = ?, code = NULL, tries = tries + 1
 WHERE place = ? AND state IN ('unsent', 'refused');
 
 -- name: update_refused
@@ -215,10 +215,14 @@ SELECT DISTINCT epoch FROM delivery WHERE state = 'refused';
 UPDATE delivery SET state = 'damaged' WHERE place = ? AND state IN ('unsent', 'taken', 'refused');
 
 -- name: select_overdue
--- What a route took so long ago that there should be a receipt. Of an earlier boot session at least
--- the time since this one began has passed.
+-- What a route took so long ago that there should be a receipt: twice as long ago for each time that
+-- it was taken before, up to a limit. Of an earlier boot session at least the time since this one
+-- began has passed, and the shortest wait must do: a device may be switched off each night.
 SELECT place, epoch, first, last, route FROM delivery
-WHERE state = 'taken' AND CASE boot WHEN ?1 THEN ?2 - mono_ms ELSE ?2 END >= ?3
+WHERE state = 'taken' AND CASE boot
+    WHEN ?1 THEN ?2 - mono_ms >= min(?3 << min(max(tries, 1) - 1, 20), max(?3, ?4))
+    ELSE ?2 >= ?3
+END
 ORDER BY place;
 
 -- name: update_taken_to_unsent

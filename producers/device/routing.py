@@ -320,6 +320,10 @@ class Routing:
         names = self.names
         return name in names and other in names and names.index(name) < names.index(other)
 
+    def works_beside(self, name: str) -> bool:
+        """Return whether another route than that one is closed and not demoted."""
+        return any(one.name != name and one.circuit.state == "closed" for one in self._guarded)
+
     async def send(
         self,
         segments: Sequence[bytes],

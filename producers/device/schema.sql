@@ -79,6 +79,7 @@ CREATE TABLE delivery (
     mono_ms       INTEGER,
     code          TEXT,              -- why it was refused
     as_of_ms      INTEGER,           -- of the receipt that covers it
+    tries         INTEGER NOT NULL DEFAULT 0,  -- how often a route has taken it
     refusals      INTEGER NOT NULL DEFAULT 0,  -- since it was queued, or a person began anew
     refused_by    TEXT,              -- the route that refused it last: another is asked first
     CONSTRAINT state_is_known

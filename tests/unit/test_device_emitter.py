@@ -22,7 +22,7 @@ from rekam.domain.keys import SigningKey
 from rekam.domain.receipt import EpochReceipt, Receipt, Run, sign_receipt
 from rekam.domain.segment import Sealed, parse
 from tests.support.device import new_home
-from tests.support.routes import NOW_MS, Longest, ObedientRoute, SteadyClock
+from tests.support.routes import NOW_MS, Longest, ObedientRoute, Seconds, SteadyClock
 
 WAIT_SECONDS_MAX = 20.0
 OFFICE = SigningKey.from_seed(bytes([42]) * 32)
@@ -594,6 +594,56 @@ async def test_a_route_that_keeps_and_brings_no_receipt_is_demoted_and_the_next_
     assert _changes(relay, kafka) == [
         RouteChanged(route="kafka", previous="relay", reason="no_receipt")
     ]
+
+
+async def test_an_only_relay_that_never_delivers_gets_everything_again_ever_more_rarely(
+    tmp_path: Path,
+) -> None:
+    relay, clock = ObedientRoute("relay", verdict="custody"), SteadyClock()
+    hours: list[int] = []
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        one = sealed(home, 1)
+        for hour in range(7 * 24):
+            for _ in range(2):  # the first one only finds what is overdue
+                await drain(home, Routing([relay]), clock=clock, options=QUIET)
+            hours += [hour] * (len(relay.log) - len(hours))
+            clock.mono_ms += 3_600_000
+        assert hours == [0, 1, 3, 7, 15, 31, 55, 79, 103, 127, 151]
+        clock.mono_ms += 10**9
+        kafka = ObedientRoute("kafka")
+        for _ in range(2):
+            await drain(home, kafka, clock=clock, options=QUIET)
+    assert kafka.log == [one.raw]
+
+
+async def test_what_an_only_relay_keeps_goes_by_another_route_within_the_hour_that_it_is_back(
+    tmp_path: Path,
+) -> None:
+    """Three rounds with the relay alone have made eight hours of the wait."""
+    relay = ObedientRoute("relay", verdict="custody")
+    kafka = ObedientRoute("kafka", failures=10**9)
+    clock, seconds = SteadyClock(), Seconds()
+    routing = Routing([relay, kafka], jitter=Longest(), monotonic=seconds)
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        one = sealed(home, 1)
+
+        async def pass_hour() -> None:
+            clock.mono_ms += 3_600_000
+            for _ in range(5):
+                seconds.now += 720.0
+                with suppress(Unavailable):
+                    await drain(home, routing, clock=clock, options=QUIET)
+
+        for _ in range(9):
+            await pass_hour()
+        assert relay.log == [one.raw] * 4
+        kafka.failures = 0
+        beats(home, 2)
+        routing.demote("relay", "no_receipt")  # as what was recorded since does each hour
+        await pass_hour()
+        assert one.raw in kafka.log
 
 
 async def test_without_a_trusted_key_no_route_is_blamed_for_missing_receipts(

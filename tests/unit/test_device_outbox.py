@@ -193,6 +193,26 @@ def test_custody_is_overdue_by_the_monotonic_clock_and_in_another_boot_by_its_ag
             assert bool(outbox.overdue(now=now, seconds=10)) is is_late
 
 
+def test_what_is_taken_again_has_twice_the_time_up_to_a_limit_and_after_a_restart_the_first(
+    path: Path,
+) -> None:
+    waits: list[int] = []
+    with made(path, segments=1) as outbox:
+        taken_ms = 0
+        outbox.take(outbox.unsent(limit_bytes=ALL), route="relay", now=reading(taken_ms))
+        for now_ms in range(0, 60_000, 1_000):
+            late = outbox.overdue(now=reading(now_ms), seconds=1, seconds_max=10)
+            assert bool(outbox.overdue(now=reading(now_ms), seconds=1)) is (now_ms > taken_ms)
+            if late:
+                waits.append((now_ms - taken_ms) // 1_000)
+                taken_ms = now_ms
+                outbox.requeue([one.place for one in late])
+                outbox.take(outbox.unsent(limit_bytes=ALL), route="relay", now=reading(now_ms))
+        assert waits == [1, 2, 4, 8, 10, 10, 10, 10]
+        later = reading(1_000, boot="later")
+        assert len(outbox.overdue(now=later, seconds=1, seconds_max=10)) == 1
+
+
 def test_a_refused_segment_is_set_aside_until_it_is_tried_again(path: Path) -> None:
     with made(path, segments=2) as outbox:
         first, second = outbox.unsent(limit_bytes=ALL)
@@ -489,6 +509,7 @@ def test_an_outbox_of_version_2_is_brought_up_and_knows_what_was_refused(path: P
     connection = apsw.Connection(str(path))
     # As version 2 kept a refusal: without its time and its number.
     connection.execute("UPDATE delivery SET boot = NULL, mono_ms = NULL WHERE state = 'refused'")
+    connection.execute("ALTER TABLE delivery DROP COLUMN tries")
     connection.execute("ALTER TABLE delivery DROP COLUMN refusals")
     connection.execute("ALTER TABLE delivery DROP COLUMN refused_by")
     connection.pragma("user_version", 2)
