@@ -145,8 +145,10 @@ class HttpClient:
                 ssl=self._tls,
                 server_hostname=self._host if self._tls else None,
             )
-        # `drain` returns when all of a piece has left.
-        writer.transport.set_write_buffer_limits(high=0)
+        # `drain` returns when all of a piece has left (over TLS, to the transport below). Not 0:
+        # asyncio's TLS transport counts an empty buffer as one that has reached 0, and then pauses
+        # the writer for good.
+        writer.transport.set_write_buffer_limits(high=1, low=0)
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         return _Connection(reader, writer, http)
 

@@ -1,18 +1,23 @@
 """The device's HTTP client against servers that are slow, early, gone, or say too much."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from producers.device.http_client import AnswerTooLarge, HttpClient, NoAnswer
+from producers.device.http_client import WRITE_BYTES, AnswerTooLarge, HttpClient, NoAnswer
+from tests.support.http_answers import saying
+from tests.support.tls import make_certificate
 from tests.support.waiting import until
 
 LARGE = 8 * 1024 * 1024
 """More than the buffers between two sockets take."""
 SECONDS_MAX = 0.3
+PATIENT_SECONDS = 20.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -276,3 +281,28 @@ async def test_nobody_there_is_an_error_of_the_system() -> None:
     async with client_of(f"http://127.0.0.1:{port}") as client:
         with pytest.raises(OSError, match="onnect"):
             await client.request("GET", "/")
+
+
+@pytest.mark.parametrize("pieces", range(1, 6))
+async def test_over_tls_every_piece_of_a_body_leaves(pieces: int, tmp_path: Path) -> None:
+    """A high-water mark of 0 left asyncio's TLS transport paused after every other write."""
+    shown = make_certificate(tmp_path)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(shown.certificate, shown.key)
+    async with saying(lambda _: OK, tls=server_side) as server:
+        client = HttpClient(
+            server.url,
+            tls=ssl.create_default_context(cafile=str(shown.ca)),
+            connect_seconds_max=PATIENT_SECONDS,
+            write_seconds_max=PATIENT_SECONDS,
+            answer_bytes_max=1_000,
+        )
+        try:
+            async with asyncio.timeout(PATIENT_SECONDS):
+                for _ in range(10):
+                    body = b"x" * (pieces * WRITE_BYTES)
+                    answered = await client.request("POST", "/", body=body, media_type="text/x")
+                    assert answered.body == b"ok"
+        finally:
+            await client.close()
+    assert [len(request.body) for request in server.requests] == [pieces * WRITE_BYTES] * 10
