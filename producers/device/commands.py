@@ -15,6 +15,7 @@ import msgspec
 
 from producers.device.clock import Clock, DeviceClock, Reading
 from producers.device.commands_outbox import (
+    limits,
     new_epoch,
     receipt_keys_for,
     retry_refused,
@@ -27,8 +28,19 @@ from producers.device.home import ProducerHome
 from producers.device.local.listening import Address
 from producers.device.local.server import serve
 from producers.device.local.watch import RouteWatch
-from producers.device.options import home_option, layer_option, listen_options
-from producers.device.outbox_file import require_no_layer
+from producers.device.options import (
+    home_option,
+    layer_option,
+    listen_options,
+    mib_max_option,
+)
+from producers.device.outbox_file import (
+    DEFAULT_STORAGE,
+    MIB,
+    Storage,
+    require_budget,
+    require_no_layer,
+)
 from producers.device.receipts import is_custody
 from producers.device.route_options import RouteChoice, route_options
 from producers.device.routing import Routing
@@ -90,6 +102,7 @@ def device() -> None:
     type=click.Path(path_type=Path),
     help="File with a public receipt key to trust; without it the one of this machine.",
 )
+@mib_max_option
 @layer_option
 @click.pass_context
 def init(
@@ -100,18 +113,25 @@ def init(
     folder: Path,
     reader: Path | None,
     receipt_keys: tuple[Path, ...],
+    mib_max: int | None,
     layer_is_kept: bool,
 ) -> None:
     """Make outbox and keys; print the enrolment request for the office."""
     settings = settings_of(context)
+    path = folder / "outbox.db"
     if not layer_is_kept:
-        require_no_layer(folder / "outbox.db")
+        require_no_layer(path)
+    storage = DEFAULT_STORAGE
+    if mib_max is not None:
+        storage = Storage(bytes_max=mib_max * MIB)
+        require_budget(path, storage)
     made = ProducerHome.create(
         folder,
         producer=_producer_id(producer),
         kind=kind,
         reader=_reader_key(reader) if reader else load_reader_public(settings),
         receipt_keys=receipt_keys_for(receipt_keys, settings),
+        storage=storage,
     )
     with made as home:
         click.echo(msgspec.json.encode(home.enrolment_request()).decode())
@@ -173,6 +193,7 @@ def sync(context: click.Context, *, folder: Path, choice: RouteChoice) -> None:
     asyncio.run(_sync(folder, choice.open(settings_of(context))))
 
 
+device.add_command(limits)
 device.add_command(new_epoch)
 device.add_command(retry_refused)
 device.add_command(status)

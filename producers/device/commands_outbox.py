@@ -1,4 +1,4 @@
-"""`rekam device new-epoch`, `trust-receipts`, `retry-refused`: what a supervisor does."""
+"""`rekam device limits`, `new-epoch`, `trust-receipts`, `retry-refused`: what a supervisor does."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from producers.device.home import ProducerHome
-from producers.device.options import home_option
+from producers.device.options import home_option, mib_max_option
+from producers.device.outbox_file import MIB
 from rekam.domain.errors import Misconfigured
 from rekam.domain.keys import VerifyKey
 from rekam.runtime.keyring import load_receipt_public, receipt_public_path
@@ -16,6 +17,20 @@ from rekam.runtime.settings import Settings
 
 REASON_CHARACTERS_MAX: Final = 200
 """What `epoch.opened` takes."""
+
+
+@click.command()
+@home_option
+@mib_max_option
+def limits(*, folder: Path, mib_max: int | None) -> None:
+    """Show what the outbox may take, or give it another budget.
+
+    A budget that the disk does not have is refused. What runs keeps the old one until it is started
+    again. Prints JSON.
+    """
+    with ProducerHome.open(folder) as home:
+        found = home.limit(bytes_max=None if mib_max is None else mib_max * MIB)
+    click.echo(msgspec.json.encode({"mib_max": found.bytes_max // MIB}).decode())
 
 
 @click.command("new-epoch")

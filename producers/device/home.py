@@ -21,7 +21,14 @@ import msgspec
 from producers.device.clock import Clock, DeviceClock
 from producers.device.files import Sharing, emitter_pid, replace_file, sole_emitter, sync_folder
 from producers.device.outbox import Outbox
-from producers.device.outbox_file import BALLAST_BYTES, Storage
+from producers.device.outbox_file import (
+    BALLAST_BYTES,
+    DEFAULT_STORAGE,
+    OUTBOX_BYTES_MAX,
+    OUTBOX_BYTES_MIN,
+    Storage,
+    require_budget,
+)
 from producers.device.salvage import is_missing, open_or_mend
 from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.events import EpochNumber, ProducerKind
@@ -49,10 +56,23 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     reader: Annotated[str, msgspec.Meta(max_length=64)]
     ballast_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**32)] = BALLAST_BYTES
     any_file_system: bool = False
+    bytes_max: Annotated[int, msgspec.Meta(ge=OUTBOX_BYTES_MIN, le=2**43)] = OUTBOX_BYTES_MAX
 
     @property
     def storage(self) -> Storage:
-        return Storage(ballast_bytes=self.ballast_bytes, any_file_system=self.any_file_system)
+        return Storage(
+            bytes_max=self.bytes_max,
+            ballast_bytes=self.ballast_bytes,
+            any_file_system=self.any_file_system,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a home lets its outbox take."""
+
+    bytes_max: int
+    """Disk budget; the ballast lies beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +97,12 @@ class ProducerHome:
         reader: ReaderPublicKey,
         epoch: Epoch = Epoch(1),  # noqa: B008 - a NewType's call gives an int
         receipt_keys: Iterable[VerifyKey] = (),
-        ballast_bytes: int = BALLAST_BYTES,
-        any_file_system: bool = False,
+        storage: Storage = DEFAULT_STORAGE,
     ) -> Self:
         """Make a home with a fresh signing key and an empty outbox; durable when this returns.
 
-        `receipt_keys` are those whose receipts let the outbox prune. `ballast_bytes` and
-        `any_file_system` are kept with the home (`Storage`). Raises Misconfigured when `path` holds
-        anything already: nothing is ever replaced.
+        `receipt_keys` are those whose receipts let the outbox prune. `storage` is kept with the
+        home. Raises Misconfigured when `path` holds anything already: nothing is ever replaced.
         """
         path = path.absolute()
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -108,8 +126,9 @@ class ProducerHome:
             kind=kind,
             epoch=epoch,
             reader=reader.to_text(),
-            ballast_bytes=ballast_bytes,
-            any_file_system=any_file_system,
+            ballast_bytes=storage.ballast_bytes,
+            any_file_system=storage.any_file_system,
+            bytes_max=storage.bytes_max,
         )
         try:
             Outbox.create(
@@ -219,6 +238,19 @@ class ProducerHome:
         """Let the card name the outbox's epoch."""
         renewed = msgspec.structs.replace(card, epoch=self.epoch)
         replace_file(self.path / _CARD, _card_text(renewed))
+
+    def limit(self, *, bytes_max: int | None = None) -> Limits:
+        """Give the outbox another budget, if one is given; return what holds from the next open on.
+
+        Durable when this returns. Processes that have the home open go on with what they know.
+        Raises Misconfigured when the disk does not have it, or the file has outgrown it.
+        """
+        card = _read_card(self.path)
+        if bytes_max is not None:
+            card = msgspec.structs.replace(card, bytes_max=bytes_max)
+            require_budget(self.path / _OUTBOX, card.storage)
+            replace_file(self.path / _CARD, _card_text(card))
+        return Limits(bytes_max=card.bytes_max)
 
     @property
     def epoch(self) -> Epoch:

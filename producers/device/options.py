@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from producers.device.local.listening import parse_address
+from producers.device.outbox_file import BALLAST_BYTES, MIB, OUTBOX_BYTES_MAX, OUTBOX_BYTES_MIN
 from rekam.domain.errors import Misconfigured
 
 home_option = click.option(
@@ -23,6 +24,13 @@ layer_option = click.option(
     "layer_is_kept",
     is_flag=True,
     help="Make it on an overlay file system too: what is recorded is gone with that layer.",
+)
+
+mib_max_option = click.option(
+    "--mib-max",
+    type=click.IntRange(min=OUTBOX_BYTES_MIN // MIB),
+    help="Disk budget of the outbox in MiB, beside its ballast of "
+    f"{BALLAST_BYTES // MIB} MiB; {OUTBOX_BYTES_MAX // MIB} where none was ever given.",
 )
 
 _LISTEN_OPTIONS = (

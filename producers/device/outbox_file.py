@@ -19,8 +19,13 @@ import structlog
 from producers.device.files import sync_folder
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxBusy, OutboxFull, Unavailable
 
+MIB: Final = 1024 * 1024
+
 OUTBOX_BYTES_MAX: Final = 4 * 1024**3
-"""Disk budget of an outbox. About 200 million sealed events."""
+"""Disk budget of an outbox that was given none. About 200 million sealed events."""
+
+OUTBOX_BYTES_MIN: Final = 16 * MIB
+"""Less would be spent on the transactions that make room."""
 
 PAGE_BYTES: Final = 4096
 WAL_PAGES: Final = 1000
@@ -80,6 +85,10 @@ def damage_mark(path: Path) -> Path:
 def wal_of(path: Path) -> Path:
     """Return the write-ahead log of an outbox."""
     return path.with_name(f"{path.name}-wal")
+
+
+def _ballast_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.ballast")
 
 
 def connect(path: Path, storage: Storage) -> apsw.Connection:
@@ -209,6 +218,32 @@ def file_system_of(path: Path, mounts: str | None = None) -> str | None:
     return best[1]
 
 
+def require_budget(path: Path, storage: Storage) -> None:
+    """Refuse a budget that the disk does not have, or that the file has outgrown.
+
+    What the outbox has on its disk now counts as had; it need not be there yet, nor its folder. The
+    ballast lies beside.
+    """
+    folder = next(one for one in path.absolute().parents if one.is_dir())
+    found = os.statvfs(folder)
+    taken = sum(
+        file.stat().st_size for file in (path, wal_of(path), _ballast_of(path)) if file.exists()
+    )
+    least = max(OUTBOX_BYTES_MIN, path.stat().st_size if path.exists() else 0)
+    most = found.f_bavail * found.f_frsize + taken - storage.ballast_bytes
+    if not least <= storage.bytes_max <= most:
+        raise Misconfigured(
+            [
+                (
+                    f"{path}: the disk has {most // MIB} MiB for it beside its ballast of "
+                    f"{storage.ballast_bytes // MIB} MiB, and it wants at least "
+                    f"{-(-least // MIB)} MiB (a file that has grown does not shrink); wanted a "
+                    f"budget between them, not {storage.bytes_max // MIB} MiB"
+                )
+            ]
+        )
+
+
 def probe(path: Path) -> None:
     """Write and sync a few bytes beside the file. Raises Unavailable when the disk does not.
 
@@ -267,7 +302,7 @@ class Ballast:
 
     def __init__(self, outbox: Path, size: int) -> None:
         """Keep `size` bytes beside an outbox; 0: none."""
-        self._path = outbox.with_name(f"{outbox.stem}.ballast")
+        self._path = _ballast_of(outbox)
         self._size = size
 
     @property

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from producers.device.home import ProducerHome
+from producers.device.outbox_file import Storage
 from producers.simulator.fleet import Fleet, Plan
 from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.keys import ReaderPublicKey
@@ -69,8 +70,7 @@ def _home(folder: Path, plan: Plan, reader: ReaderPublicKey) -> ProducerHome:
         kind=plan.kind,
         reader=reader,
         # Nobody misses these events, and a thousand ballasts would fill the disk.
-        ballast_bytes=0,
-        any_file_system=True,
+        storage=Storage(ballast_bytes=0, any_file_system=True),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from producers.device.home import ProducerHome
-from producers.device.outbox_file import PAGE_BYTES, damage_mark
+from producers.device.outbox_file import PAGE_BYTES, Storage, damage_mark
 from rekam.domain.errors import OutboxBusy
 from rekam.domain.events import EpochOpened, FaultReported, decode
 from rekam.domain.ids import Epoch
@@ -36,8 +36,7 @@ def new_home(folder: Path) -> ProducerHome:
         producer=PRODUCER,
         kind="recorder",
         reader=READER.public,
-        ballast_bytes=0,
-        any_file_system=True,
+        storage=Storage(ballast_bytes=0, any_file_system=True),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from producers.device.home import ProducerHome
+from producers.device.outbox_file import Storage
 from rekam.cli.root import run
 from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.events import EpochOpened, decode
@@ -46,8 +47,7 @@ def folder(tmp_path: Path) -> Path:
         kind="recorder",
         reader=READER.public,
         receipt_keys=[ONE],
-        ballast_bytes=0,
-        any_file_system=True,
+        storage=Storage(ballast_bytes=0, any_file_system=True),
     ) as home:
         home.outbox.append([line(1)])
         seal_outbox(home.outbox)

@@ -8,6 +8,7 @@ from typing import Final
 
 from producers.device.clock import Reading
 from producers.device.home import ProducerHome
+from producers.device.outbox_file import Storage
 from producers.simulator.faulty.plan import Device, FaultyFleet
 from rekam.domain.errors import Misconfigured
 from rekam.domain.ids import ProducerId
@@ -79,8 +80,7 @@ def _make(
         kind="recorder",
         reader=reader,
         # Thousands of homes share one disk, and nobody misses their events.
-        ballast_bytes=0,
-        any_file_system=True,
+        storage=Storage(ballast_bytes=0, any_file_system=True),
     ) as home:
         return producer, home.signing_key.public
 
