@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from projections.cohort.state import entry_state
 from projections.coverage.contributions import month_of, year_of
+from projections.device_health.state import LABELS, device_state
 from projections.digest import differences, digests_of
 from projections.facts import VARIANT_BYTES, VERDICT_REASONS, Fact, counted
 from projections.memory_store import MemoryStore
@@ -23,7 +24,8 @@ from projections.person.facts import Observed
 from projections.person.state import DATE_UNKNOWN, placement_moves
 from projections.reading import DAY_MAX
 from projections.regions import Level
-from projections.registry.facts import LATEST_WINS
+from projections.registry.context import context_of
+from projections.registry.facts import LATEST_WINS, Enrolled, decode_facts
 from projections.tables import (
     CELL_TABLES,
     COHORT_ENTRY,
@@ -266,6 +268,26 @@ def test_recorded_and_unrecorded_are_wajib_and_parts_are_the_whole_at_every_pref
                     assert row.wajib is None or row.recorded + (row.unrecorded or 0) == row.wajib
             if as_of == DAY_MAX and rule == "duplicates-count/v1":
                 assert sum(summed(shown[0].rows.values())) == placed
+
+    at_every_prefix(history, check)
+
+
+@given(history=histories())
+@examples(25)
+def test_fleet_states_sum_to_the_enrolled_producers_at_every_prefix(history: History) -> None:
+    """Whoever is only spoken of, or only speaks, has no place in the fleet, and no state either."""
+
+    def check(tables: Tables, _figures: Figures) -> None:
+        labels: Counter[str] = Counter()
+        enrolled = 0
+        for _, raw, contact_ms in tables["producer"]:
+            facts = decode_facts(raw) if raw else []
+            context = context_of(facts)
+            labels[device_state(facts, context=context, contact_ms=contact_ms).label] += 1
+            enrolled += any(isinstance(fact.data, Enrolled) and fact.counts for fact in facts)
+        assert labels.keys() <= {*LABELS}
+        assert labels.total() - labels["NOT_ENROLLED"] == enrolled
+        assert labels.total() == len(tables["producer"])
 
     at_every_prefix(history, check)
 
