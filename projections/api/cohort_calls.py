@@ -12,6 +12,7 @@ from projections.api.cohort_answers import CohortComparison, CohortEntries, Coho
 from projections.api.office import Asked, known_day, state
 from projections.api.parameters import PAGE_DEFAULT, VALUE_CHARACTERS_MAX, Parameter, Unwanted
 from projections.api.problems import ProblemError, shown
+from projections.api.settled import log_of_day, require_folded
 from projections.cohort.comparison import compare
 from projections.cohort.reads import (
     Cohort,
@@ -181,7 +182,7 @@ async def get_cohort_comparison(asked: Asked) -> Stated[CohortComparison]:
 async def get_cohort_snapshot(asked: Asked) -> bytes:
     """Answer a signed snapshot of a list's figures, the same bytes whenever it is asked for.
 
-    Of a day that is over: of today, more may come to be known.
+    Of a day that is over and wholly folded: of any other, more may come to be known.
     """
     yesterday = asked.office.today - timedelta(days=1)
     known_at = asked.arguments.get(SNAPSHOT_KNOWN_AT) or yesterday
@@ -196,7 +197,9 @@ async def get_cohort_snapshot(asked: Asked) -> bytes:
         known_at=known_at,
         zone=asked.office.rules.zone,
     )
+    ends = await log_of_day(asked.office, known_at)
     async with asked.database.snapshot() as connection:
+        await require_folded(asked.office, connection, ends, day=known_at)
         found = await _found(asked, connection, moment, asked.arguments.get(VERSION))
         entries = await _all_entries(connection, found, moment)
     return sign_snapshot(snapshot_of(found, entries, moment), asked.office.snapshot_key)

@@ -1,6 +1,6 @@
 """What all calls share: the database, the rules, the calendar, the bearer token, the metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -30,6 +30,9 @@ class Office:
     """Signs snapshots of lists."""
     topic: str
     """The log whose position answers carry."""
+    log_below: Callable[[int], Awaitable[Mapping[int, int]]]
+    """Offsets by partition below which the log holds all that it took before a moment (ms) that is
+    over. Raises RekamError when the log does not answer."""
     now_ms: Callable[[], int]
     metrics: Metrics
 

@@ -35,6 +35,8 @@ Code = Literal[
     "nothing_folded",
     "access_unrecorded",
     "settings_differ",
+    "day_not_folded",
+    "log_unavailable",
 ]
 
 CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
@@ -62,6 +64,8 @@ CATALOGUE: Final[Mapping[Code, tuple[int, str]]] = {
     "nothing_folded": (503, "The processor has folded nothing yet"),
     "access_unrecorded": (503, "The reading cannot be recorded"),
     "settings_differ": (503, "The tables are of other settings"),
+    "day_not_folded": (503, "The day is not wholly folded yet"),
+    "log_unavailable": (503, "The log does not answer"),
 }
 """HTTP status and title by code."""
 

@@ -326,7 +326,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             cohort_calls.SNAPSHOT_KNOWN_AT,
             cohort_calls.RULE,
         ),
-        problems=_OF_A_COHORT,
+        problems=(*_OF_A_COHORT, "settings_differ", "day_not_folded", "log_unavailable"),
     ),
     Route(
         path="/v1/quarantine",

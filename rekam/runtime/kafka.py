@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_MS = 10_000
 PROBE_SECONDS_MAX = 2.0
+OFFSETS_SECONDS_MAX = 10.0
 DISCARD_SECONDS_MAX = 2.0
 """For each of the two steps in which a client is given up."""
 APPLY_SECONDS_MAX = 30.0
@@ -142,6 +144,38 @@ async def is_answering(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -
     except (OSError, KafkaError, TimeoutError, Unavailable):
         return False
     return bool(cluster["brokers"]) and cluster["controller_id"] >= 0
+
+
+async def offsets_before(
+    bootstrap: str, topic: str, moment_ms: int, *, security: KafkaSecurity = OPEN_NETWORK
+) -> dict[int, int]:
+    """Return by partition the offset below which every record lies that was appended before.
+
+    Before `moment_ms` (Unix time in ms), which is over by the brokers' clocks: it is the offset of
+    the first record of that moment or a later one, or the end. Raises Unavailable.
+    """
+    async with _admin(bootstrap, security) as admin:
+        numbers = range((await _partitions(admin)).get(topic, 0))
+    if not numbers:
+        raise Unavailable(f"Kafka at {bootstrap} has no topic {topic}; run `rekam topics apply`.")
+    partitions = [TopicPartition(topic, number) for number in numbers]
+    consumer = AIOKafkaConsumer(**consumer_options(bootstrap, security))
+    try:
+        async with asyncio.timeout(OFFSETS_SECONDS_MAX):
+            await consumer.start()
+            found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
+            ends = await consumer.end_offsets(partitions)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(
+            f"Kafka at {bootstrap} does not answer ({type(error).__name__}). "
+            "Start it, or correct REKAM_KAFKA."
+        ) from error
+    finally:
+        await consumer.stop()
+    return {
+        place.partition: ends[place] if found[place] is None else found[place].offset
+        for place in partitions
+    }
 
 
 async def diff_topics(

@@ -388,7 +388,7 @@ async def measure_reads(folder: Path, size: Size) -> Reads:
                 "contacts": await connection.fetchval("SELECT count(*) FROM producer_contact"),
                 "wajib": await connection.fetchval("SELECT count(*) FROM denominator_cell"),
             }
-            served = replace(office(), now_ms=lambda: noon_ms(TODAY))
+            served = office(now_ms=noon_ms(TODAY))
             async with serving(server.dsn("nation"), served=served) as client:
                 with heap_left_alone():
                     return Reads(counts, await measure(connection, client.http, size))

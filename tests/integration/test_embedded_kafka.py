@@ -14,6 +14,7 @@ from rekam.runtime.kafka import (
     consumer_options,
     diff_topics,
     is_answering,
+    offsets_before,
     producer_options,
 )
 from tests.support.broker import Topics, new_broker
@@ -69,6 +70,37 @@ async def test_acknowledged_record_of_greatest_size_survives_a_kill_of_the_broke
         record = await consumer.getone()
     assert record.value == value
     assert record.timestamp_type == 1, "LogAppendTime"
+
+
+async def test_what_was_appended_before_a_moment_lies_below_an_offset_of_each_partition(
+    topics: Topics,
+) -> None:
+    topic = await topics.make(partitions=2)
+    times: list[int] = []
+    async with AIOKafkaProducer(**producer_options(topics.bootstrap)) as producer:
+        for _ in range(3):
+            sent = await producer.send_and_wait(topic.name, b"s", partition=0)
+            while (again := await producer.send_and_wait(topic.name, b"s", partition=0)) and (
+                again.timestamp == sent.timestamp
+            ):
+                pass  # the broker's clock is still in that millisecond
+            times += [sent.timestamp, again.timestamp]
+            ends = again.offset + 1
+
+    async def below(moment_ms: int) -> dict[int, int]:
+        return await offsets_before(topics.bootstrap, topic.name, moment_ms)
+
+    assert await below(times[0]) == {0: 0, 1: 0}
+    assert await below(times[-1]) == {0: ends - 1, 1: 0}
+    assert await below(times[-1] + 1) == {0: ends, 1: 0}
+
+
+async def test_offsets_of_a_cluster_that_is_away_or_lacks_the_topic_are_unavailable(
+    kafka: EmbeddedKafka,
+) -> None:
+    for bootstrap, reason in ((kafka.bootstrap, "rekam topics apply"), ("127.0.0.1:9", "REKAM")):
+        with pytest.raises(Unavailable, match=reason):
+            await offsets_before(bootstrap, "rekam.nothing", 0)
 
 
 async def test_second_owner_of_a_running_brokers_folder_is_refused(

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from projections.api.settled import CLOCKS_APART_MS_MAX
 from projections.cohort.facts import Listed, Resolved
-from projections.reading import Connection
+from projections.reading import Connection, end_of_day_ms
 from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash, open_snapshot
+from rekam.domain.errors import Unavailable
 from rekam.runtime.postgres import connect
 from rekam.runtime.queries import load_queries
-from tests.support.api import READING, SNAPSHOT_KEY, Client, serving
-from tests.support.rows import NIK, OTHER_NIK, RULES, Rows
+from tests.support.api import READING, SNAPSHOT_KEY, Client, office, serving
+from tests.support.rows import NIK, OTHER_NIK, RULES, TODAY, Rows
 
 LIST = "kpu-lapas-bontang-2018"
 FEBRUARY, MARCH, APRIL = date(2018, 2, 10), date(2018, 3, 5), date(2018, 4, 9)
@@ -197,6 +199,16 @@ async def snapshot(client: Client, **query: str) -> bytes:
     return response.content
 
 
+async def empty(database: str) -> None:
+    connection = await connect(database)
+    try:
+        await connection.execute(
+            "TRUNCATE cohort_entry, cohort_cell, cohort_claim, reference, projection_position"
+        )
+    finally:
+        await connection.close()
+
+
 def opened(raw: bytes) -> CohortSnapshot:
     return open_snapshot(raw, TRUSTED)
 
@@ -224,12 +236,7 @@ async def test_a_snapshot_is_made_again_byte_for_byte_when_more_is_known(
     more = bontang()
     second_version(more)
     more.entry(Resolved(LIST, 427, "tercetak", "dinas", "1"), known=APRIL, on=MARCH)
-    connection = await connect(database)
-    try:
-        await connection.execute("TRUNCATE cohort_entry, cohort_cell, cohort_claim, reference")
-        await connection.execute("TRUNCATE projection_position")
-    finally:
-        await connection.close()
+    await empty(database)
     await more.write(database)
     assert opened(await snapshot(client, **(query | {"known_at": "2018-04-10"}))).residual == 32
     assert await snapshot(client, **query) == before
@@ -239,6 +246,65 @@ async def test_no_snapshot_is_made_of_a_day_that_is_not_over(client: Client) -> 
     response = await client.get(f"/v1/cohorts/{LIST}/snapshot?known_at=2018-04-11")
     assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
     assert opened(await snapshot(client)).known_at == date(2018, 4, 10)
+
+
+async def test_what_was_known_by_then_and_is_folded_later_never_makes_another_snapshot(
+    database: str,
+) -> None:
+    """The log took a word on the tenth; the processor folds it after the snapshot is asked for."""
+    rows = bontang()
+    rows.position = {0: 1}
+    await rows.write(database)
+    asked = f"/v1/cohorts/{LIST}/snapshot?version=1&known_at={APRIL}"
+    async with serving(database, served=office(log={0: 2, 1: 0})) as client:
+        early = await client.get(asked)
+        assert (early.status_code, early.json()["code"]) == (503, "day_not_folded")
+        assert "partition 0 up to 1 of 2" in early.json()["detail"]
+        assert "Retry-After" in early.headers
+        unsigned = await client.figures(f"/v1/cohorts/{LIST}?version=1&known_at={APRIL}")
+
+        await empty(database)
+        more = bontang()
+        more.entry(Resolved(LIST, 427, "tercetak", "dinas", "1"), known=APRIL)
+        more.position = {0: 2}
+        await more.write(database)
+        first = await snapshot(client, version="1", known_at=str(APRIL))
+        assert (unsigned["residual"], opened(first).residual) == (33, 32)
+
+        await empty(database)
+        more = bontang()
+        more.entry(Resolved(LIST, 427, "tercetak", "dinas", "1"), known=APRIL)
+        more.entry(Resolved(LIST, 426, "tercetak", "dinas", "1"), known=TODAY, on=MARCH)
+        more.position = {0: 3}
+        await more.write(database)
+        assert await snapshot(client, version="1", known_at=str(APRIL)) == first
+
+
+async def test_no_snapshot_is_made_while_a_brokers_clock_may_be_in_that_day(database: str) -> None:
+    await bontang().write(database)
+    midnight_ms = end_of_day_ms(APRIL, RULES.zone)
+    for late_ms, status in ((0, 503), (CLOCKS_APART_MS_MAX - 1, 503), (CLOCKS_APART_MS_MAX, 200)):
+        async with serving(database, served=office(now_ms=midnight_ms + late_ms)) as client:
+            response = await client.get(f"/v1/cohorts/{LIST}/snapshot?known_at={APRIL}")
+        assert response.status_code == status
+        if status != 200:
+            assert response.json()["code"] == "day_not_folded"
+            assert "from 2018-04-09T16:15Z on" in response.json()["detail"]
+
+
+async def test_no_snapshot_is_signed_under_other_rules_or_when_the_log_is_away(
+    database: str,
+) -> None:
+    await bontang().write(database)
+    asked = f"/v1/cohorts/{LIST}/snapshot"
+    away = office(log=Unavailable("Kafka does not answer"))
+    async with serving(database, served=away) as client:
+        assert (await client.get(asked)).json()["code"] == "log_unavailable"
+    connection = await connect(database)
+    await connection.execute("INSERT INTO projection_settings (rules) VALUES ('of another zone')")
+    await connection.close()
+    async with serving(database) as client:
+        assert (await client.get(asked)).json()["code"] == "settings_differ"
 
 
 # Plans -------------------------------------------------------------------------------------------

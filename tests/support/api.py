@@ -1,7 +1,7 @@
 """The read API as a client sees it; every answer must be as the OpenAPI document describes it."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,15 +53,27 @@ class Recorded:
         return [one for one in self.accesses if isinstance(one, PersonTokenAccessed)]
 
 
-def office(*, accesses: Recorded | None = None) -> Office:
-    """Return an office whose today is TODAY."""
+def office(
+    *,
+    accesses: Recorded | None = None,
+    log: Mapping[int, int] | RekamError | None = None,
+    now_ms: int = noon_ms(TODAY),
+) -> Office:
+    """Return an office whose today is TODAY, and whose log ends at these offsets by partition."""
+
+    async def log_below(_moment_ms: int) -> Mapping[int, int]:
+        if isinstance(log, RekamError):
+            raise log
+        return log or {}
+
     return Office(
         rules=RULES,
         callers={TOKEN: "office"},
         accesses=Recorded() if accesses is None else accesses,
         snapshot_key=SNAPSHOT_KEY,
         topic=SEGMENTS.name,
-        now_ms=lambda: noon_ms(TODAY),
+        log_below=log_below,
+        now_ms=lambda: now_ms,
         metrics=Metrics(),
     )
 
