@@ -163,7 +163,8 @@ async def offsets_before(
     try:
         async with asyncio.timeout(OFFSETS_SECONDS_MAX):
             await consumer.start()
-            found = await consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
+            # Brokers know no time before 1970, and refuse to be asked for one.
+            found = await consumer.offsets_for_times(dict.fromkeys(partitions, max(moment_ms, 0)))
             ends = await consumer.end_offsets(partitions)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unavailable(

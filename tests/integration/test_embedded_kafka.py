@@ -90,6 +90,7 @@ async def test_what_was_appended_before_a_moment_lies_below_an_offset_of_each_pa
     async def below(moment_ms: int) -> dict[int, int]:
         return await offsets_before(topics.bootstrap, topic.name, moment_ms)
 
+    assert await below(-58_166_322_156_000) == {0: 0, 1: 0}  # in the year 126
     assert await below(times[0]) == {0: 0, 1: 0}
     assert await below(times[-1]) == {0: ends - 1, 1: 0}
     assert await below(times[-1] + 1) == {0: ends, 1: 0}
