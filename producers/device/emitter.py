@@ -407,8 +407,8 @@ class Emitter:
         self._record([RouteChanged(route=taker, previous=previous, reason=reason)], now=now)
 
     def _take_receipt(self, raw: bytes) -> None:
-        if self._receipts.take(raw):
-            self._routing.forgive(self._taker)
+        for route in self._receipts.take(raw):
+            self._routing.forgive(route.removesuffix(CUSTODY_MARK))
 
     def _offer_refused_again(self) -> None:
         try:

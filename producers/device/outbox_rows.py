@@ -53,6 +53,8 @@ class ReceiptEffect:
 
     receipted_events: int
     requeued_segments: int
+    takers: frozenset[str] = frozenset()
+    """Routes that had taken what it covers newly: they have delivered."""
     is_fork_suspected: bool = False
     """The log holds what this outbox never sealed: this home, or its double, is a copy."""
 

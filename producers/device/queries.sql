@@ -235,11 +235,12 @@ WHERE place = ? AND state = 'taken';
 SELECT epoch, first, last, hash FROM delivery WHERE place <= ? ORDER BY place DESC LIMIT 1;
 
 -- name: update_receipted
--- A receipt covers these segments.
-UPDATE delivery SET state = 'receipted', as_of_ms = ?1, boot = ?2, mono_ms = ?3, code = NULL
+-- A receipt covers these segments. The route that had taken each stays with it.
+UPDATE delivery SET state = 'receipted', as_of_ms = ?1, boot = ?2, mono_ms = ?3, code = NULL,
+    route = CASE state WHEN 'taken' THEN route END
 WHERE place BETWEEN ?4 AND ?5 AND last <= ?6
   AND state IN ('unsent', 'taken', 'refused', 'damaged')
-RETURNING last - first + 1;
+RETURNING last - first + 1, route;
 
 -- name: update_missing_to_unsent
 -- The log lacks these segments: queue them again.

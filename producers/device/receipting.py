@@ -37,13 +37,17 @@ def apply_receipt(
         # Not ours: of another life of this producer, a later one if its number is higher.
         ends: list[RunEnd] = ["foreign"] if receipt.epoch > opened else []
         receipted = requeued = 0
+        takers: set[str] = set()
     else:
         ends = [_run_end(connection, receipt.epoch, base, run) for run in receipt.runs]
-        receipted = sum(
-            _cover(connection, base, run, as_of_ms=as_of_ms, now=now)
+        covered = [
+            row
             for run, end in zip(receipt.runs, ends, strict=True)
             if end == "own"
-        )
+            for row in _cover(connection, base, run, as_of_ms=as_of_ms, now=now)
+        ]
+        receipted = sum(events for events, _ in covered)
+        takers = {route for _, route in covered if route is not None}
         requeued = _queue_missing(connection, receipt, base, as_of_ms=as_of_ms)
         requeued += refusals.queue_missing(connection, receipt, base, now=now)
     # What a copy did in an earlier epoch is known, and is why there is a later one.
@@ -51,7 +55,9 @@ def apply_receipt(
     if is_foreign and not was_suspected:
         log.error("fork_suspected", epoch=opened)
         connection.execute(_SQL["update_epoch_suspected"], (opened,))
-    return ReceiptEffect(receipted, requeued, is_foreign or was_suspected)
+    return ReceiptEffect(
+        receipted, requeued, frozenset(takers), is_fork_suspected=is_foreign or was_suspected
+    )
 
 
 def _run_end(connection: apsw.Connection, epoch: int, base: int, run: Run) -> RunEnd:
@@ -70,13 +76,15 @@ def _run_end(connection: apsw.Connection, epoch: int, base: int, run: Run) -> Ru
     return "foreign" if first <= run.last < last else "unknown"
 
 
-def _cover(connection: apsw.Connection, base: int, run: Run, *, as_of_ms: int, now: Reading) -> int:
-    """Mark the segments that lie wholly in a run; return how many events that is news of."""
+def _cover(
+    connection: apsw.Connection, base: int, run: Run, *, as_of_ms: int, now: Reading
+) -> list[tuple[int, str | None]]:
+    """Mark the segments that lie wholly in a run; return events and taker of each one new."""
     covered = connection.execute(
         _SQL["update_receipted"],
         (as_of_ms, now.boot, now.mono_ms, base + run.first, base + run.last, run.last),
     )
-    return sum(cast("int", events) for (events,) in covered)
+    return cast("list[tuple[int, str | None]]", covered.fetchall())
 
 
 def _queue_missing(

@@ -46,19 +46,20 @@ class ReceiptKeeper:
         """Return whether a receipt could be believed at all."""
         return bool(self._home.receipt_keys)
 
-    def take(self, raw: bytes) -> int:
-        """Apply a receipt as it came; return how many events it covers newly. Idempotent.
+    def take(self, raw: bytes) -> frozenset[str]:
+        """Apply a receipt as it came; return the routes that had taken what it covers newly.
 
-        What it names as missing is queued again. Raises OutboxBusy and what is wrong with the
-        outbox; never because of the receipt.
+        As the outbox remembers them, with their mark. Idempotent. What it names as missing is
+        queued again. Raises OutboxBusy and what is wrong with the outbox; never because of the
+        receipt.
         """
         if raw == self._latest or not self.trusts_any:
-            return 0
+            return frozenset()
         try:
             receipt = self._believed(raw)
         except ReceiptRejected as error:
             log.warning("receipt_refused", producer=self._home.producer, reason=error.reason)
-            return 0
+            return frozenset()
         effects = [
             self._home.outbox.apply_receipt(
                 one, raw=raw, as_of_ms=receipt.as_of_ms, now=self._clock.read()
@@ -66,15 +67,14 @@ class ReceiptKeeper:
             for one in receipt.epochs
         ]
         self._latest = raw
-        receipted = sum(effect.receipted_events for effect in effects)
         log.info(
             "receipt_applied",
             producer=self._home.producer,
             as_of_ms=receipt.as_of_ms,
-            receipted_events=receipted,
+            receipted_events=sum(effect.receipted_events for effect in effects),
             requeued_segments=sum(effect.requeued_segments for effect in effects),
         )
-        return receipted
+        return frozenset().union(*(effect.takers for effect in effects))
 
     def _believed(self, raw: bytes) -> Receipt:
         receipt = open_receipt(raw, self._home.receipt_keys)

@@ -646,6 +646,43 @@ async def test_what_an_only_relay_keeps_goes_by_another_route_within_the_hour_th
         assert one.raw in kafka.log
 
 
+class Noting(Routing):
+    """Remembers whom it was told to forgive."""
+
+    def forgive(self, name: str) -> None:
+        self.forgiven = [*getattr(self, "forgiven", []), name]
+        super().forgive(name)
+
+
+async def test_a_receipt_forgives_who_took_what_it_covers_and_not_who_took_last(
+    tmp_path: Path,
+) -> None:
+    gateway = ObedientRoute("gateway", verdict="custody", failures=1)
+    kafka = ObedientRoute("kafka")
+    seconds = Seconds()
+    routing = Noting([gateway, kafka], jitter=Longest(), monotonic=seconds)
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        emitter = Emitter(home, routing, clock=SteadyClock(), options=QUIET)
+        beats(home, 1)
+        await emitter.drain(asyncio.Event())  # by Kafka: the gateway fails
+        seconds.now += 1.0
+        while not gateway.log:
+            beats(home, 2)
+            await emitter.drain(asyncio.Event())  # the gateway is probed, and takes over
+        beats(home, 3)
+        await emitter.drain(asyncio.Event())
+        await routing.settle()
+        held = home.outbox.unreceipted(limit_bytes=10**9)
+        assert (held[0].raw, held[-1].raw) == (kafka.log[0], gateway.log[-1])
+        kafka.receipts = gateway.receipts = receipt_for(home, held[:1])
+        await emitter.ask_receipt(asyncio.Event())
+        assert routing.forgiven == ["kafka"]
+        kafka.receipts = gateway.receipts = receipt_for(home, held)
+        await emitter.ask_receipt(asyncio.Event())
+        assert set(routing.forgiven[1:]) == {"gateway", "kafka"}
+
+
 async def test_without_a_trusted_key_no_route_is_blamed_for_missing_receipts(
     tmp_path: Path,
 ) -> None:
