@@ -36,7 +36,9 @@ FINE: Final = frozenset({"accepted", "duplicate", "custody"})
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 stick_argument = click.argument("stick", metavar="FOLDER", type=click.Path(path_type=Path))
 route_option = click.option(
-    "--route", help="kafka://host:port or https://gateway; without it the Kafka of the settings."
+    "--route",
+    help="kafka://host:port, https://gateway or relay+https://relay; without it the Kafka of the "
+    "settings. A relay keeps segments and brings them on: then nothing is committed yet.",
 )
 ca_option = click.option(
     "--ca", type=click.Path(path_type=Path), help="The gateway's CA, if it is an own one (PEM)."
@@ -128,7 +130,7 @@ def import_command(
     """Send all bundles on a stick to the log, and write the receipts onto it.
 
     Safe to repeat, at this or another office. Exit 1 when something was refused, 75 when
-    something is not in the log yet: run it again.
+    something is not in the log yet, or is with a relay alone: run it again.
     """
     settings = settings_of(context)
     imported = asyncio.run(_import(settings, stick, route, ca, wait_seconds=wait_seconds))
@@ -143,6 +145,12 @@ def import_command(
     if imported.retry_segments:
         raise Unavailable(
             f"{imported.retry_segments} segments are not in the log yet; run it again"
+        )
+    if imported.custody_segments:
+        raise Unavailable(
+            f"{imported.custody_segments} segments are with a relay, which brings them on, and not "
+            "known to be in the log yet. Keep the stick, and import it again later, here or at "
+            "another office, until this ends well; nothing is sent twice that a receipt covers"
         )
     if not imported.is_whole:
         raise ProblemFound("not everything on the stick was whole; the rest is imported")

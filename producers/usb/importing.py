@@ -109,8 +109,13 @@ class Imported:
 
     @property
     def retry_segments(self) -> int:
-        """Return how many segments the log does not have yet."""
+        """Return how many segments nobody has taken yet."""
         return sum(one.verdict == "retry" for one in self.results)
+
+    @property
+    def custody_segments(self) -> int:
+        """Return how many segments a relay keeps, of which no receipt says that they arrived."""
+        return sum(one.verdict == "custody" and not one.is_receipted for one in self.results)
 
 
 @dataclass(slots=True)

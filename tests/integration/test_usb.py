@@ -22,7 +22,9 @@ from rekam.runtime.kafka import apply_topics
 from tests.support.broker import Topics
 from tests.support.device import READER, beat, new_home
 from tests.support.device_log import chained, in_the_log
-from tests.support.gateway import gateway_on, make_topics
+from tests.support.gateway import RECEIPT_KEY as RELAYED_RECEIPT_KEY
+from tests.support.gateway import Sealer, gateway_on, make_topics, receipt_of
+from tests.support.relay import Upstream, relay_at
 from tests.support.sticks import (
     CLOCK,
     RECEIPT_KEY,
@@ -138,6 +140,32 @@ async def rekam(
         check=False,
         env={**os.environ, "REKAM_HOME": str(home)},
     )
+
+
+async def test_what_a_relay_keeps_is_not_in_the_log_until_a_receipt_says_so(
+    stick: Path, tmp_path: Path
+) -> None:
+    office, upstream = tmp_path / "office", Upstream(is_away=True)
+    with new_home(tmp_path / "home") as home:
+        home.outbox.append([beat(CLOCK, number) for number in range(600)])
+        exported(home, stick)
+        raws = [one.raw for one in home.outbox.unsent(limit_bytes=10**8)]
+        sealer = Sealer(home.producer, home.signing_key)
+    (office / "keys").mkdir(parents=True)
+    (office / "keys/receipt.pub").write_text(f"{RELAYED_RECEIPT_KEY.public.to_text()}\n")
+    async with relay_at(tmp_path / "relay", upstream) as relay:
+        words = ("usb", "import", str(stick), "--route", f"relay+{relay.address}", "--wait")
+        kept = await rekam(office, *words, "0", "--json")
+        assert kept.returncode == 75, kept.stderr
+        told = json.loads(kept.stdout)
+        assert {name for name, count in told["verdicts"].items() if count} == {"custody"}
+        assert b"2 segments are with a relay" in kept.stderr
+        assert b"Keep the stick" in kept.stderr
+        upstream.receipts["dev-1"] = receipt_of(sealer, raws)
+        upstream.is_away = False
+        there = await rekam(office, *words, "60", "--json")
+        assert there.returncode == 0, there.stderr
+        assert all(one["is_receipted"] for one in json.loads(there.stdout)["results"])
 
 
 async def test_the_commands_carry_events_to_the_log_and_receipts_back(

@@ -172,6 +172,7 @@ async def test_a_gateways_verdict_is_told_as_it_was_given(
     assert counts(found) == {verdict: 3}
     assert {one.code for one in found.results} == {code}
     assert found.retry_segments == (3 if verdict == "retry" else 0)
+    assert found.custody_segments == (3 if verdict == "custody" else 0)
     assert found.is_whole == (verdict != "quarantined")
 
 
