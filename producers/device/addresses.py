@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from producers.device.known_time import CertificateTime, by_clock
 from producers.device.route import Route
 from rekam.domain.errors import Misconfigured
 from rekam.runtime.endpoints import kafka_bootstrap
@@ -60,13 +61,21 @@ def route_address(text: str) -> RouteAddress:
     return RouteAddress(kind, f"{scheme}://{place}" if scheme else place)
 
 
-def open_routes(texts: Sequence[str], settings: Settings, *, ca: Path | None = None) -> list[Route]:
+def open_routes(
+    texts: Sequence[str],
+    settings: Settings,
+    *,
+    ca: Path | None = None,
+    certificate_time: CertificateTime = by_clock,
+) -> list[Route]:
     """Return a route for each address, in order; without one, that to the settings' Kafka.
 
+    Servers show certificates of a CA of the system, or of `ca`, valid at `certificate_time`.
     Nothing is connected yet. Raises Misconfigured, naming every address that is none.
     """
     if not texts:
-        return [_open(RouteAddress("kafka", kafka_bootstrap(settings)), settings, ca)]
+        kafka = RouteAddress("kafka", kafka_bootstrap(settings))
+        return [_open(kafka, settings, ca, certificate_time)]
     addresses: list[RouteAddress] = []
     faults: list[str] = []
     if len(texts) > ROUTES_MAX:
@@ -78,18 +87,24 @@ def open_routes(texts: Sequence[str], settings: Settings, *, ca: Path | None = N
             faults.extend(error.faults)
     if faults:
         raise Misconfigured(faults)
-    return [_open(address, settings, ca) for address in addresses]
+    return [_open(address, settings, ca, certificate_time) for address in addresses]
 
 
-def _open(address: RouteAddress, settings: Settings, ca: Path | None) -> Route:
+def _open(
+    address: RouteAddress, settings: Settings, ca: Path | None, certificate_time: CertificateTime
+) -> Route:
     # Each client takes 10 to 16 MB of memory when it is imported; a tablet has room for one.
     if address.kind == "kafka":
         from producers.device.kafka_route import KafkaRoute
 
-        return KafkaRoute(address.target, settings.kafka_security)
+        return KafkaRoute(
+            address.target, settings.kafka_security, certificate_time=certificate_time
+        )
     from producers.device.gateway_route import GatewayRoute
 
-    return GatewayRoute(address.target, ca=ca, label=address.kind)
+    return GatewayRoute(
+        address.target, ca=ca, label=address.kind, certificate_time=certificate_time
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -25,6 +25,7 @@ from producers.device.commands_status import status
 from producers.device.emitter import drain
 from producers.device.emitter import run as emit
 from producers.device.home import ProducerHome
+from producers.device.known_time import CertificateTime, KnownTime
 from producers.device.local.listening import Address
 from producers.device.local.server import serve
 from producers.device.local.watch import RouteWatch
@@ -74,6 +75,13 @@ class Endpoint(Protocol):
 
     def __call__(self, *, clock: Clock, stopping: asyncio.Event) -> Coroutine[None, None, None]:
         """Serve until `stopping` is set."""
+
+
+class OpenRouting(Protocol):
+    """The routes that were asked for, ready to be opened."""
+
+    def __call__(self, *, certificate_time: CertificateTime) -> Routing:
+        """Open them; servers' certificates must be valid at `certificate_time`."""
 
 
 @click.group()
@@ -178,10 +186,11 @@ def run(
     give_memory_back()
     settings = settings_of(context)
     watch = RouteWatch(folder)
+    routing = partial(choice.open, settings, watch=watch.over)
     endpoint = partial(
         serve, folder, addresses, routes=watch.standings, zone=ZoneInfo(settings.time_zone)
     )
-    asyncio.run(_run(folder, choice.open(settings, watch=watch.over), endpoint))
+    asyncio.run(_run(folder, routing, endpoint))
 
 
 @device.command()
@@ -190,7 +199,7 @@ def run(
 @click.pass_context
 def sync(context: click.Context, *, folder: Path, choice: RouteChoice) -> None:
     """Send everything in one pass: exit 0 when all of it is in the log, 75 when something waits."""
-    asyncio.run(_sync(folder, choice.open(settings_of(context))))
+    asyncio.run(_sync(folder, partial(choice.open, settings_of(context))))
 
 
 device.add_command(limits)
@@ -202,25 +211,30 @@ device.add_command(export_command)
 device.add_command(import_receipts_command)
 
 
-async def _run(folder: Path, routing: Routing, endpoint: Endpoint) -> None:
+async def _run(folder: Path, open_routing: OpenRouting, endpoint: Endpoint) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     with ProducerHome.open(folder) as home:
+        clock = DeviceClock()
+        known_time = _known_time(home, clock)
+        routing = open_routing(certificate_time=known_time.certificate_moment)
+        emitting = emit(home, routing, clock=clock, stopping=stopping, known_time=known_time)
         try:
-            clock = DeviceClock()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(emit(home, routing, clock=clock, stopping=stopping), name="emit")
+                tasks.create_task(emitting, name="emit")
                 tasks.create_task(endpoint(clock=clock, stopping=stopping), name="serve-local")
         finally:
             await routing.stop()
 
 
-async def _sync(folder: Path, routing: Routing) -> None:
+async def _sync(folder: Path, open_routing: OpenRouting) -> None:
     with ProducerHome.open(folder) as home:
         clock = DeviceClock()
+        known_time = _known_time(home, clock)
+        routing = open_routing(certificate_time=known_time.certificate_moment)
         try:
-            sent = await drain(home, routing, clock=clock)
+            sent = await drain(home, routing, clock=clock, known_time=known_time)
         except OutboxBusy:
             raise
         except (Unavailable, Overloaded) as error:
@@ -233,6 +247,10 @@ async def _sync(folder: Path, routing: Routing) -> None:
     if remaining:
         raise Unavailable(f"{told}, but not all is in the log: {'; '.join(remaining)}")
     click.echo(f"all committed: {told}")
+
+
+def _known_time(home: ProducerHome, clock: Clock) -> KnownTime:
+    return KnownTime(clock, receipt_as_of_ms=lambda: home.outbox.status().receipt_as_of_ms)
 
 
 def _remaining(home: ProducerHome, now: Reading) -> list[str]:

@@ -12,6 +12,7 @@ from producers.device.local.advice import Severity, advices, status_json
 from producers.device.local.standing import RouteStanding, Standing, standing_of
 from producers.device.local.watch import noted_routes
 from producers.device.options import home_option
+from rekam.domain.errors import ServerDatesWrong
 
 MARKS: Final[dict[Severity, str]] = {"good": "ok", "watch": "attention", "act": "ACT NOW"}
 ROUTE_WORDS: Final = {True: "works", False: "away", None: "not tried yet"}
@@ -64,8 +65,14 @@ def _refused(segments: int) -> str:
 def _routes(routes: tuple[RouteStanding, ...], emitter_pid: int | None) -> str:
     if emitter_pid is None:
         return "nothing is sending"
-    told = ", ".join(f"{route.label} {ROUTE_WORDS[route.is_working]}" for route in routes)
+    told = ", ".join(f"{route.label} {_word(route)}" for route in routes)
     return f"{told or 'not known'} (process {emitter_pid})"
+
+
+def _word(route: RouteStanding) -> str:
+    if route.problem == ServerDatesWrong.code:
+        return "away (this device's clock or the server's certificate is wrong)"
+    return ROUTE_WORDS[route.is_working]
 
 
 def _offset(offset_ms: int | None) -> str:

@@ -34,6 +34,7 @@ import structlog
 
 from producers.device.clock import Clock, Contact, Reading, anchors_due, offset_of
 from producers.device.home import ProducerHome
+from producers.device.known_time import KnownTime
 from producers.device.lanes import lane_of
 from producers.device.outbox import Overdue, Place, StoredSegment
 from producers.device.pacing import FRESH_SHARE, Picker
@@ -117,15 +118,17 @@ async def drain(
     *,
     clock: Clock,
     options: EmitterOptions = EmitterOptions(),
+    known_time: KnownTime | None = None,
 ) -> Drained:
     """Send once everything that the outbox holds; nothing is unsent when this returns.
 
+    `known_time`, by which routes check certificates, is told what contacts say of the time.
     Raises Unavailable when no route works or a segment is wanted by none (what was taken before is
     remembered, the rest stays), OutboxBusy when another emitter works on this home.
     """
     with home.emitting():
         routing = _routing(route, options)
-        emitter = Emitter(home, routing, clock=clock, options=options)
+        emitter = Emitter(home, routing, clock=clock, options=options, known_time=known_time)
         try:
             drained = await emitter.drain(asyncio.Event())
             await emitter.ask_receipt(asyncio.Event())
@@ -147,15 +150,18 @@ async def run(
     clock: Clock,
     stopping: asyncio.Event,
     options: EmitterOptions = EmitterOptions(),
+    known_time: KnownTime | None = None,
 ) -> None:
     """Keep sending until `stopping` is set; go on by itself whenever a route is back.
 
+    `known_time` as for `drain`.
     Raises OutboxBusy when another emitter works on this home, and what is wrong with the outbox.
     """
     with home.emitting():
         routing = _routing(route, options)
         try:
-            await Emitter(home, routing, clock=clock, options=options).run(stopping)
+            emitter = Emitter(home, routing, clock=clock, options=options, known_time=known_time)
+            await emitter.run(stopping)
         finally:
             await routing.settle()
 
@@ -175,6 +181,7 @@ class Emitter:
         clock: Clock,
         options: EmitterOptions,
         jitter: Jitter | None = None,
+        known_time: KnownTime | None = None,
     ) -> None:
         """Take what it works with; its owner closes home and routes."""
         self._home = home
@@ -182,6 +189,7 @@ class Emitter:
         self._routing = routing
         self._clock = clock
         self._options = options
+        self._known_time = known_time
         self._jitter = jitter or random.SystemRandom()
         self._picker = Picker(home.outbox, fresh_share=options.fresh_share)
         self._receipts = ReceiptKeeper(home, clock=clock)
@@ -328,8 +336,7 @@ class Emitter:
             self._sent_since_asked = True
             self._begin_contact(batch[-1])
             self._notice_route(sent.taker, now=after)
-            if self._options.anchors:
-                self._anchor(before, after, [one.verdict for one in sent.outcomes])
+            self._anchor(before, after, [one.verdict for one in sent.outcomes])
         for raw in sent.receipts:
             self._take_receipt(raw)
 
@@ -512,12 +519,16 @@ class Emitter:
             self._pending_since = None
 
     def _anchor(self, before: Reading, after: Reading, verdicts: Sequence[SegmentVerdict]) -> None:
-        """Announce the clock offset if this contact tells a new one."""
+        """Learn the time from this contact; announce the clock's offset if it is a new one."""
         times = [one.append_ms for one in verdicts if one.append_ms is not None]
         if not times:
             return
         offset_ms = offset_of(Contact(before=before, after=after, append_ms=max(times)))
         if offset_ms is None:
+            return
+        if self._known_time is not None and not self._known_time.tell(offset_ms, at=after):
+            return
+        if not self._options.anchors:
             return
         due = anchors_due(offset_ms, now=after, sessions=self._outbox.boots(after.boot))
         self._record(due, now=after)

@@ -22,7 +22,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from producers.device.http_client import Answer, AnswerTooLarge, HttpClient, NoAnswer
+from producers.device.known_time import CertificateTime, by_clock
 from producers.device.route import Delivery, SegmentVerdict, allowed_seconds
+from producers.device.server_check import ServerCheck, dates_refused
 from rekam.domain import segment as segments_v1
 from rekam.domain.errors import Held, Misconfigured, Overloaded, SegmentRejected, Unavailable
 from rekam.domain.ids import ProducerId
@@ -101,20 +103,21 @@ class GatewayRoute:
         *,
         ca: Path | None = None,
         label: Literal["gateway", "relay"] = "gateway",
+        certificate_time: CertificateTime = by_clock,
         connect_seconds_max: float = CONNECT_SECONDS_MAX,
         answer_seconds_max: float = ANSWER_SECONDS_MAX,
     ) -> None:
         """Name the server, `scheme://host[:port]`; nothing is opened yet.
 
-        Its certificate must be signed by a CA of this system, or one of `ca`. Raises Misconfigured
-        when that file holds none.
+        Its certificate must be signed by a CA of this system, or one of `ca`, and be valid at
+        `certificate_time`. Raises Misconfigured when that file holds none.
         """
         self.label = label
         self._url = url.rstrip("/")
         self._answer_seconds_max = answer_seconds_max
         self._client = HttpClient(
             self._url,
-            tls=_tls(ca) if urlsplit(url).scheme == "https" else None,
+            tls=_tls(ca, certificate_time) if urlsplit(url).scheme == "https" else None,
             connect_seconds_max=connect_seconds_max,
             write_seconds_max=answer_seconds_max,
             answer_bytes_max=ANSWER_BYTES_MAX,
@@ -255,9 +258,9 @@ class GatewayRoute:
 
     def _away(self, error: Exception) -> Unavailable:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return Unavailable(
+            return dates_refused(self._url, error.verify_code) or Unavailable(
                 f"{self._url} shows a certificate that is not trusted here, so nothing was sent. "
-                "Check the address and this machine's date; name the office's CA by --ca"
+                "Check the address; name the office's CA by --ca"
             )
         return Unavailable(
             f"{self._url} did not answer ({type(error).__name__}). The segments stay in the "
@@ -265,13 +268,11 @@ class GatewayRoute:
         )
 
 
-def _tls(ca: Path | None) -> ssl.SSLContext:
+def _tls(ca: Path | None, certificate_time: CertificateTime) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    except (OSError, ssl.SSLError) as error:
+        return ServerCheck.by(ca, certificate_time)
+    except OSError as error:
         raise Misconfigured([f"--ca {ca}: holds no certificate (PEM) that can be read"]) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _requests(segments: Sequence[bytes]) -> list[list[bytes]]:

@@ -16,12 +16,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.partitioner import DefaultPartitioner
 
+from producers.device.known_time import CertificateTime, by_clock
 from producers.device.route import (
     ALLOWED_BYTES_MAX,
     Delivery,
     SegmentVerdict,
     allowed_seconds,
 )
+from producers.device.server_check import ServerCheck, dates_refused
 from rekam.domain.errors import Unavailable
 from rekam.domain.ids import ProducerId
 from rekam.domain.topics import RECEIPTS, SEGMENTS, Topic
@@ -74,12 +76,18 @@ class KafkaRoute:
         receipts: Topic = RECEIPTS,
         send_seconds_max: float = SEND_SECONDS_MAX,
         receipt_seconds_max: float = RECEIPT_SECONDS_MAX,
+        certificate_time: CertificateTime = by_clock,
     ) -> None:
-        """Name the cluster; nothing is opened yet."""
+        """Name the cluster; nothing is opened yet.
+
+        Certificates of brokers, where there is TLS, must be valid at `certificate_time`.
+        """
         self._bootstrap = bootstrap
         self._security = security
         self._topic = topic
         self._send_seconds_max = send_seconds_max
+        self._certificate_time = certificate_time
+        self._tls: ServerCheck | None = None
         self._client: Any = None
         self._connecting = asyncio.Lock()
         self._receipts = receipts
@@ -155,7 +163,7 @@ class KafkaRoute:
                 async with asyncio.timeout(self._receipt_seconds_max):
                     await self._read_receipts(producer.encode("ascii"), found)
             except (KafkaError, OSError, TimeoutError) as error:
-                raise Unavailable(
+                raise self._dates_refused() or Unavailable(
                     f"Kafka at {self._bootstrap} did not give the receipts "
                     f"({type(error).__name__}). They are asked for again; see that Kafka can be "
                     f"reached and has the topic {self._receipts.name}"
@@ -165,7 +173,9 @@ class KafkaRoute:
     async def _read_receipts(self, key: bytes, found: _Found) -> None:
         numbers = list(range(self._receipts.partitions))
         partition = TopicPartition(self._receipts.name, DefaultPartitioner()(key, numbers, numbers))
-        consumer = AIOKafkaConsumer(**consumer_options(self._bootstrap, self._security))
+        consumer = AIOKafkaConsumer(
+            **consumer_options(self._bootstrap, self._security, tls=self._server_check())
+        )
         # One of its own each time: a waiting consumer would ask for news ten times a second.
         # Assigned first: without an assignment, aiokafka 0.14 cannot stop.
         consumer.assign([partition])
@@ -188,7 +198,9 @@ class KafkaRoute:
     async def _connected(self) -> Any:
         async with self._connecting:
             if self._client is None:
-                options = producer_options(self._bootstrap, self._security)
+                options = producer_options(
+                    self._bootstrap, self._security, tls=self._server_check()
+                )
                 # On a slow link a request that is sent anew too early only fills it up. What
                 # bounds a send is the time-out around it.
                 seconds = allowed_seconds(self._send_seconds_max, ALLOWED_BYTES_MAX)
@@ -217,7 +229,20 @@ class KafkaRoute:
             self._client = None
             await _discard(client)
 
+    def _server_check(self) -> ServerCheck | None:
+        if self._tls is None and self._security.protocol.endswith("SSL"):
+            self._tls = ServerCheck.by(self._security.ca, self._certificate_time)
+        return self._tls
+
+    def _dates_refused(self) -> Unavailable | None:
+        """Return the error that names wrong dates; aiokafka tells no more than that it failed."""
+        if self._tls is None:
+            return None
+        return dates_refused(f"Kafka at {self._bootstrap}", self._tls.refused_code)
+
     def _unavailable(self, error: Exception) -> Unavailable:
+        if (wrong_dates := self._dates_refused()) is not None:
+            return wrong_dates
         if isinstance(error, UnknownTopicOrPartitionError):
             return Unavailable(
                 f"Kafka at {self._bootstrap} does not tell where topic {self._topic} is. If it has "

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from producers.device.addresses import open_routes
+from producers.device.known_time import CertificateTime, by_clock
 from producers.device.pacing import ByteLimit
 from producers.device.route import Route
 from producers.device.routing import MONOTONIC, Routing, RoutingOptions
@@ -50,13 +51,19 @@ class RouteChoice:
     ca: Path | None = None
 
     def open(
-        self, settings: Settings, *, watch: Callable[[Sequence[Route]], Sequence[Route]] = tuple
+        self,
+        settings: Settings,
+        *,
+        watch: Callable[[Sequence[Route]], Sequence[Route]] = tuple,
+        certificate_time: CertificateTime = by_clock,
     ) -> Routing:
         """Return the routing; nothing is connected yet. Raises Misconfigured.
 
         `watch` may put something that looks on in the place of each route.
         """
-        routes = watch(open_routes(self.routes, settings, ca=self.ca))
+        routes = watch(
+            open_routes(self.routes, settings, ca=self.ca, certificate_time=certificate_time)
+        )
         if self.both and len(routes) == 1:
             raise Misconfigured(["--both: there is one route alone; give --route twice"])
         return Routing(

@@ -116,6 +116,12 @@ class CustodyFull(Overloaded):
     code = "custody_full"
 
 
+class ServerDatesWrong(Unavailable):
+    """A server's certificate is not valid at this time: its dates or this machine's are wrong."""
+
+    code = "certificate_dates"
+
+
 class Misconfigured(RekamError):
     """The settings or the machine do not allow a start; `faults` names each one."""
 

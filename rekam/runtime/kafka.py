@@ -32,10 +32,13 @@ OPEN_NETWORK = KafkaSecurity()
 """No encryption and no user: right for the embedded broker on the loopback alone."""
 
 
-def client_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> dict[str, Any]:
+def client_options(
+    bootstrap: str, security: KafkaSecurity = OPEN_NETWORK, *, tls: ssl.SSLContext | None = None
+) -> dict[str, Any]:
     """Return what every aiokafka client needs: address, deadlines, and proof of who asks.
 
     Reads the password file at each call, so a changed password counts from the next client on.
+    `tls` checks the brokers' certificates in place of the usual check, where there is TLS.
     """
     options: dict[str, Any] = {
         "bootstrap_servers": bootstrap,
@@ -47,7 +50,7 @@ def client_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> di
         "security_protocol": security.protocol,
     }
     if security.protocol.endswith("SSL"):
-        options["ssl_context"] = ssl.create_default_context(
+        options["ssl_context"] = tls or ssl.create_default_context(
             cafile=None if security.ca is None else str(security.ca)
         )
     if security.protocol.startswith("SASL"):
@@ -60,12 +63,14 @@ def client_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> di
     return options
 
 
-def producer_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> dict[str, Any]:
+def producer_options(
+    bootstrap: str, security: KafkaSecurity = OPEN_NETWORK, *, tls: ssl.SSLContext | None = None
+) -> dict[str, Any]:
     """Return options of an `AIOKafkaProducer` whose acknowledgement means: all replicas have it.
 
     Idempotent and not transactional, so that offsets stay dense. Bodies are compressed already.
     """
-    return client_options(bootstrap, security) | {
+    return client_options(bootstrap, security, tls=tls) | {
         "acks": "all",
         "enable_idempotence": True,
         "compression_type": None,
@@ -75,12 +80,14 @@ def producer_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> 
     }
 
 
-def consumer_options(bootstrap: str, security: KafkaSecurity = OPEN_NETWORK) -> dict[str, Any]:
+def consumer_options(
+    bootstrap: str, security: KafkaSecurity = OPEN_NETWORK, *, tls: ssl.SSLContext | None = None
+) -> dict[str, Any]:
     """Return options of an `AIOKafkaConsumer` that never commits and never jumps by itself.
 
     Positions live with the projections. Out of range is an error: a jump would be a silent loss.
     """
-    return client_options(bootstrap, security) | {
+    return client_options(bootstrap, security, tls=tls) | {
         "enable_auto_commit": False,
         "auto_offset_reset": "none",
         "isolation_level": "read_uncommitted",

@@ -303,7 +303,7 @@ async def test_the_page_and_the_status_say_how_the_device_stands(folder: Path) -
     assert "1 data" in page.text
     assert (head.status_code, head.content) == (200, b"")
     assert status["queue_events"] == status["recorded_events"] == 1
-    assert status["routes"] == [{"label": "relay", "is_working": False}]
+    assert status["routes"] == [{"label": "relay", "is_working": False, "problem": None}]
     assert status["what_to_do"] in page.text
     assert status["yang_harus_dilakukan"] in page.text
     assert NIK not in page.text
@@ -358,14 +358,16 @@ async def test_device_run_serves_records_while_no_route_works_and_ends_when_aske
 
             async def is_route_away() -> bool:
                 status = (await client.get("/status")).json()
-                return bool(status["routes"] == [{"label": "kafka", "is_working": False}])
+                return bool(
+                    status["routes"] == [{"label": "kafka", "is_working": False, "problem": None}]
+                )
 
             await until(is_route_away)
         code, told = await rekam(device, "device", "status", "--home", str(folder), "--json")
         status = json.loads(told)
         assert code == 0
         assert status["emitter_pid"] is not None
-        assert status["routes"] == [{"label": "kafka", "is_working": False}]
+        assert status["routes"] == [{"label": "kafka", "is_working": False, "problem": None}]
         assert status["queue_events"] >= 3
         code, told = await rekam(device, "device", "status", "--home", str(folder))
         assert code == 0

@@ -10,7 +10,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DAYS = 2
+DAY = dt.timedelta(days=1)
+NOW_VALID = (-DAY, 2 * DAY)
+"""From when to when a certificate is valid, counted from now."""
+NOT_YET_VALID = (DAY, 2 * DAY)
+EXPIRED = (-2 * DAY, -DAY)
+Validity = tuple[dt.timedelta, dt.timedelta]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,10 @@ class ServerCertificate:
     """Key and certificate in one file, as Kafka wants them."""
 
 
-def make_certificate(folder: Path) -> ServerCertificate:
-    """Write a fresh authority and a certificate of it for localhost and 127.0.0.1."""
+def make_certificate(
+    folder: Path, *, valid: Validity = NOW_VALID, host: str | None = None
+) -> ServerCertificate:
+    """Write a fresh authority and a certificate of it for a host, or localhost and 127.0.0.1."""
     folder.mkdir(parents=True, exist_ok=True)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate(
@@ -33,7 +40,13 @@ def make_certificate(folder: Path) -> ServerCertificate:
     )
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(
-        "localhost", key, issuer="test authority", signer=authority_key, is_ca=False
+        "localhost",
+        key,
+        issuer="test authority",
+        signer=authority_key,
+        is_ca=False,
+        valid=valid,
+        host=host,
     )
     secret = key.private_bytes(
         serialization.Encoding.PEM,
@@ -62,6 +75,8 @@ def _certificate(
     issuer: str,
     signer: ec.EllipticCurvePrivateKey,
     is_ca: bool,
+    valid: Validity = NOW_VALID,
+    host: str | None = None,
 ) -> x509.Certificate:
     now = dt.datetime.now(dt.UTC)
     builder = (
@@ -70,8 +85,8 @@ def _certificate(
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=DAYS))
+        .not_valid_before(now + valid[0])
+        .not_valid_after(now + valid[1])
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
@@ -81,6 +96,6 @@ def _certificate(
     )
     if not is_ca:
         loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback])
-        builder = builder.add_extension(names, critical=False)
+        names = [x509.DNSName("localhost"), loopback] if host is None else [x509.DNSName(host)]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(signer, hashes.SHA256())

@@ -12,6 +12,7 @@ import pytest
 from producers.device.clock import Reading
 from producers.device.emitter import Emitter, EmitterOptions, drain, run
 from producers.device.home import ProducerHome
+from producers.device.known_time import KnownTime
 from producers.device.outbox import Outbox, StoredSegment
 from producers.device.pacing import ByteLimit
 from producers.device.refusals import AGAIN_SECONDS, REFUSALS_MAX
@@ -712,3 +713,18 @@ async def test_an_emitter_in_a_full_outbox_goes_on_although_its_own_events_have_
             stopping.set()
 
         await _run_beside(home, Routing([route], options=QUICK), stopping, watch, options=options)
+
+
+async def test_a_contact_that_tells_a_time_long_passed_anchors_nothing(tmp_path: Path) -> None:
+    """Nothing is dated before what the office has signed: the server's clock is the wrong one."""
+    clock, route = SteadyClock(), ObedientRoute(append_ms=NOW_MS - 30 * 86_400_000)
+    with new_home(tmp_path) as home:
+        known = KnownTime(clock, receipt_as_of_ms=lambda: NOW_MS, written_ms=0)
+        beats(home, 1)
+        options = replace(QUIET, anchors=True)
+        await drain(home, route, clock=clock, options=options, known_time=known)
+        assert not any(isinstance(event.data, ClockAnchored) for event in route.events())
+        route.append_ms = NOW_MS + 5_000
+        beats(home, 2)
+        await drain(home, route, clock=clock, options=options, known_time=known)
+    assert any(isinstance(event.data, ClockAnchored) for event in route.events())

@@ -15,6 +15,7 @@ from tests.support.standing import HOUR_MS, NOW_MS, WELL
 
 WAITING = replace(WELL, queue_events=1_087, oldest_unsent_ms=NOW_MS - HOUR_MS)
 AWAY = (RouteStanding(label="kafka", is_working=False),)
+REFUSED = (RouteStanding(label="gateway", is_working=False, problem="certificate_dates"),)
 
 
 def aged(days: int) -> Standing:
@@ -50,6 +51,18 @@ def aged(days: int) -> Standing:
             "watch",
             "Jam alat",
             id="clock-never-set",
+        ),
+        pytest.param(
+            replace(WELL, last_receipt_ms=NOW_MS + 30 * DAY_MS, clock_offset_ms=None),
+            "watch",
+            "Jam alat",
+            id="clock-shows-what-has-passed",
+        ),
+        pytest.param(
+            replace(WAITING, routes=REFUSED),
+            "watch",
+            "Jam alat ini atau sertifikat server salah",
+            id="certificate-dates",
         ),
         pytest.param(replace(WELL, is_fork_suspected=True), "act", "Salinan alat", id="fork"),
         pytest.param(replace(WELL, refused_segments=3), "act", "3 paket data", id="refused"),

@@ -59,6 +59,14 @@ def read(standing: Standing) -> Elements:
     return elements
 
 
+def test_a_server_that_is_refused_for_its_dates_is_not_merely_away() -> None:
+    routes = (RouteStanding(label="gateway", is_working=False, problem="certificate_dates"),)
+    told = read(replace(WELL, routes=routes)).text
+    assert "lewat gerbang: jam alat atau sertifikat server salah" in told
+    assert "this device's clock or the server's certificate is wrong" in told
+    assert "terputus" not in told
+
+
 @pytest.mark.parametrize(
     ("standing", "colour", "word"),
     [

@@ -46,6 +46,7 @@ def advices(standing: Standing) -> list[Advice]:
             _waits_for_days(standing),
             _nearly_full(standing),
             _nothing_sends(standing),
+            _dates_are_refused(standing),
             _clock_is_wrong(standing),
             _no_receipts(standing),
             _receipt_is_old(standing),
@@ -146,6 +147,20 @@ def _nothing_sends(standing: Standing) -> Advice | None:
         "run`, atau `rekam device sync` bila ada sambungan.",
         "Nothing is sending. The data is safe on this device; start `rekam device run`, or "
         "`rekam device sync` when there is a connection.",
+    )
+
+
+def _dates_are_refused(standing: Standing) -> Advice | None:
+    if not standing.are_dates_refused:
+        return None
+    return Advice(
+        "watch",
+        "Jam alat ini atau sertifikat server salah, sehingga server tidak bisa dihubungi. Teruskan "
+        "merekam, tidak ada data yang hilang; betulkan tanggal dan jam alat ini. Bila sudah benar, "
+        "hubungi petugas kabupaten.",
+        "This device's clock or the server's certificate is wrong, so the server cannot be "
+        "reached. Keep recording, nothing is lost; set date and time of this device. If they are "
+        "right, call the regency office.",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from producers.device.local.advice import Advice, Severity, advices, number
 from producers.device.local.standing import DAY_MS, RouteStanding, Standing
+from rekam.domain.errors import ServerDatesWrong
 
 REFRESH_SECONDS: Final = 10
 
@@ -199,6 +200,11 @@ def _route(standing: Standing) -> str:
 
 def _route_line(route: RouteStanding) -> tuple[str, str]:
     name, english = ROUTES.get(route.label, (escape(route.label), escape(route.label)))
+    if route.problem == ServerDatesWrong.code:
+        return (
+            f"{name}: jam alat atau sertifikat server salah",
+            _english(f"{english}: this device's clock or the server's certificate is wrong"),
+        )
     match route.is_working:
         case True:
             return f"{name}: tersambung", _english(f"{english}: works")

@@ -6,6 +6,8 @@ import msgspec
 
 from producers.device.clock import NEVER_SET_BEFORE_MS, Reading
 from producers.device.home import ProducerHome
+from producers.device.known_time import BEHIND_MS_MAX, WRITTEN
+from rekam.domain.errors import ServerDatesWrong
 
 DAY_MS: Final = 86_400_000
 
@@ -21,6 +23,8 @@ class RouteStanding(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     is_working: bool | None = None
+    problem: str | None = None
+    """`certificate_dates`: by the time known here, its certificate is not valid."""
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,10 +78,18 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_clock_wrong(self) -> bool:
-        """Return whether the clock is known to be off by more than CLOCK_WRONG_MS_MIN."""
+        """Return whether the clock is known to be off by more than CLOCK_WRONG_MS_MIN.
+
+        Without a contact in this session: whether it shows what has certainly passed.
+        """
         if self.clock_offset_ms is not None:
             return abs(self.clock_offset_ms) > CLOCK_WRONG_MS_MIN
-        return self.wall_ms < NEVER_SET_BEFORE_MS
+        return self.wall_ms < max(WRITTEN[1], self.last_receipt_ms or 0) - BEHIND_MS_MAX
+
+    @property
+    def are_dates_refused(self) -> bool:
+        """Return whether a server is out of reach because its dates or the clock are wrong."""
+        return any(route.problem == ServerDatesWrong.code for route in self.routes)
 
     @property
     def is_route_working(self) -> bool | None:

@@ -13,7 +13,7 @@ import structlog
 
 from producers.device.local.standing import RouteStanding
 from producers.device.route import Delivery, Route
-from rekam.domain.errors import Overloaded, Unavailable
+from rekam.domain.errors import Overloaded, ServerDatesWrong, Unavailable
 from rekam.domain.ids import ProducerId
 
 BOARD: Final = "routes.json"
@@ -45,7 +45,8 @@ class RouteWatch:
     def standings(self) -> tuple[RouteStanding, ...]:
         """Return how the routes do, in their order."""
         return tuple(
-            RouteStanding(label=one.label, is_working=one.is_working) for one in self._watched
+            RouteStanding(label=one.label, is_working=one.is_working, problem=one.problem)
+            for one in self._watched
         )
 
     def note(self) -> None:
@@ -66,6 +67,7 @@ class _Watched:
     def __init__(self, route: Route, watch: RouteWatch) -> None:
         self._route, self._watch = route, watch
         self.is_working: bool | None = None
+        self.problem: str | None = None
 
     @property
     def label(self) -> str:
@@ -74,8 +76,9 @@ class _Watched:
     async def send(self, segments: Sequence[bytes], *, producer: ProducerId) -> Delivery:
         try:
             delivery = await self._route.send(segments, producer=producer)
-        except (Unavailable, Overloaded):
-            self._tell(is_working=False)
+        except (Unavailable, Overloaded) as error:
+            problem = error.code if isinstance(error, ServerDatesWrong) else None
+            self._tell(is_working=False, problem=problem)
             raise
         self._tell(is_working=any(one.verdict != "retry" for one in delivery.verdicts))
         return delivery
@@ -86,9 +89,9 @@ class _Watched:
     async def stop(self) -> None:
         await self._route.stop()
 
-    def _tell(self, *, is_working: bool) -> None:
-        if is_working is not self.is_working:
-            self.is_working = is_working
+    def _tell(self, *, is_working: bool, problem: str | None = None) -> None:
+        if (is_working, problem) != (self.is_working, self.problem):
+            self.is_working, self.problem = is_working, problem
             self._watch.note()
 
 
