@@ -24,20 +24,20 @@ from producers.device.commands_outbox import (
 from producers.device.commands_status import status
 from producers.device.emitter import drain
 from producers.device.emitter import run as emit
-from producers.device.home import ProducerHome
+from producers.device.home import KEEP_DAYS, ProducerHome
 from producers.device.known_time import CertificateTime, KnownTime
 from producers.device.local.listening import Address
 from producers.device.local.server import serve
 from producers.device.local.watch import RouteWatch
 from producers.device.options import (
+    LimitChoice,
     home_option,
     layer_option,
+    limit_options,
     listen_options,
-    mib_max_option,
 )
 from producers.device.outbox_file import (
     DEFAULT_STORAGE,
-    MIB,
     Storage,
     require_budget,
     require_no_layer,
@@ -110,7 +110,7 @@ def device() -> None:
     type=click.Path(path_type=Path),
     help="File with a public receipt key to trust; without it the one of this machine.",
 )
-@mib_max_option
+@limit_options
 @layer_option
 @click.pass_context
 def init(
@@ -121,7 +121,7 @@ def init(
     folder: Path,
     reader: Path | None,
     receipt_keys: tuple[Path, ...],
-    mib_max: int | None,
+    choice: LimitChoice,
     layer_is_kept: bool,
 ) -> None:
     """Make outbox and keys; print the enrolment request for the office."""
@@ -130,8 +130,8 @@ def init(
     if not layer_is_kept:
         require_no_layer(path)
     storage = DEFAULT_STORAGE
-    if mib_max is not None:
-        storage = Storage(bytes_max=mib_max * MIB)
+    if choice.bytes_max is not None:
+        storage = Storage(bytes_max=choice.bytes_max)
         require_budget(path, storage)
     made = ProducerHome.create(
         folder,
@@ -140,6 +140,7 @@ def init(
         reader=_reader_key(reader) if reader else load_reader_public(settings),
         receipt_keys=receipt_keys_for(receipt_keys, settings),
         storage=storage,
+        keep_days=KEEP_DAYS if choice.keep_days is None else choice.keep_days,
     )
     with made as home:
         click.echo(msgspec.json.encode(home.enrolment_request()).decode())

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from producers.device.home import ProducerHome
-from producers.device.options import home_option, mib_max_option
+from producers.device.options import LimitChoice, home_option, limit_options
 from producers.device.outbox_file import MIB
 from rekam.domain.errors import Misconfigured
 from rekam.domain.keys import VerifyKey
@@ -21,16 +21,17 @@ REASON_CHARACTERS_MAX: Final = 200
 
 @click.command()
 @home_option
-@mib_max_option
-def limits(*, folder: Path, mib_max: int | None) -> None:
-    """Show what the outbox may take, or give it another budget.
+@limit_options
+def limits(*, folder: Path, choice: LimitChoice) -> None:
+    """Show what the outbox may take and how long it keeps what has arrived, or change that.
 
-    A budget that the disk does not have is refused. What runs keeps the old one until it is started
-    again. Prints JSON.
+    A budget that the disk does not have is refused. What runs keeps what it found at its start.
+    Prints JSON.
     """
     with ProducerHome.open(folder) as home:
-        found = home.limit(bytes_max=None if mib_max is None else mib_max * MIB)
-    click.echo(msgspec.json.encode({"mib_max": found.bytes_max // MIB}).decode())
+        found = home.limit(bytes_max=choice.bytes_max, keep_days=choice.keep_days)
+    told = {"mib_max": found.bytes_max // MIB, "keep_days": found.keep_days}
+    click.echo(msgspec.json.encode(told).decode())
 
 
 @click.command("new-epoch")

@@ -40,7 +40,6 @@ from producers.device.outbox import Overdue, Place, StoredSegment
 from producers.device.pacing import FRESH_SHARE, Picker
 from producers.device.receipts import (
     CUSTODY_MARK,
-    KEEP_SECONDS,
     ReceiptKeeper,
     is_custody,
     taken_by,
@@ -92,8 +91,8 @@ class EmitterOptions:
     as long each time, up to `logged_seconds_max`, while it could only go the same way again."""
     logged_seconds_max: float = 86_400.0
     """The same for a route that said that it is in the log."""
-    keep_seconds: float = KEEP_SECONDS
-    """How long a segment is kept after a receipt has covered it."""
+    keep_seconds: float | None = None
+    """How long a segment is kept after a receipt has covered it; None: what the home says."""
 
 
 @dataclass(slots=True)

@@ -43,6 +43,13 @@ _LOCK: Final = "emitter.lock"
 _USERS: Final = "users.lock"
 _RECEIPT_KEYS: Final = "receipts.pub"
 CARD_BYTES_MAX: Final = 4096
+
+KEEP_DAYS: Final = 30
+"""How long a segment is kept after a receipt has covered it, where nothing else was said: a cluster
+that is restored from an older copy is refilled by the devices."""
+
+KEEP_DAYS_MIN: Final = 1
+KEEP_DAYS_MAX: Final = 3650
 RECEIPT_KEYS_MAX: Final = 16
 _RECEIPT_KEYS_BYTES_MAX: Final = RECEIPT_KEYS_MAX * 64
 
@@ -57,6 +64,7 @@ class _Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     ballast_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**32)] = BALLAST_BYTES
     any_file_system: bool = False
     bytes_max: Annotated[int, msgspec.Meta(ge=OUTBOX_BYTES_MIN, le=2**43)] = OUTBOX_BYTES_MAX
+    keep_days: Annotated[int, msgspec.Meta(ge=KEEP_DAYS_MIN, le=KEEP_DAYS_MAX)] = KEEP_DAYS
 
     @property
     def storage(self) -> Storage:
@@ -73,6 +81,8 @@ class Limits:
 
     bytes_max: int
     """Disk budget; the ballast lies beside it."""
+    keep_days: int
+    """How long a segment is kept after a receipt has covered it, while there is room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,8 @@ class ProducerHome:
     reader: ReaderPublicKey
     signing_key: SigningKey
     outbox: Outbox
+    keep_seconds: float
+    """How long a segment is kept after a receipt has covered it, while there is room."""
     _sharing: Sharing
 
     @classmethod
@@ -98,11 +110,13 @@ class ProducerHome:
         epoch: Epoch = Epoch(1),  # noqa: B008 - a NewType's call gives an int
         receipt_keys: Iterable[VerifyKey] = (),
         storage: Storage = DEFAULT_STORAGE,
+        keep_days: int = KEEP_DAYS,
     ) -> Self:
         """Make a home with a fresh signing key and an empty outbox; durable when this returns.
 
-        `receipt_keys` are those whose receipts let the outbox prune. `storage` is kept with the
-        home. Raises Misconfigured when `path` holds anything already: nothing is ever replaced.
+        `receipt_keys` are those whose receipts let the outbox prune, after `keep_days`. `storage`
+        is kept with the home. Raises Misconfigured when `path` holds anything already: nothing is
+        ever replaced.
         """
         path = path.absolute()
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -129,6 +143,7 @@ class ProducerHome:
             ballast_bytes=storage.ballast_bytes,
             any_file_system=storage.any_file_system,
             bytes_max=storage.bytes_max,
+            keep_days=keep_days,
         )
         try:
             Outbox.create(
@@ -230,6 +245,7 @@ class ProducerHome:
             reader=reader,
             signing_key=signing_key,
             outbox=outbox,
+            keep_seconds=card.keep_days * 86_400.0,
             _sharing=sharing,
         )
         return home, card
@@ -239,18 +255,21 @@ class ProducerHome:
         renewed = msgspec.structs.replace(card, epoch=self.epoch)
         replace_file(self.path / _CARD, _card_text(renewed))
 
-    def limit(self, *, bytes_max: int | None = None) -> Limits:
-        """Give the outbox another budget, if one is given; return what holds from the next open on.
+    def limit(self, *, bytes_max: int | None = None, keep_days: int | None = None) -> Limits:
+        """Change what is given of the home's limits; return what holds from the next open on.
 
         Durable when this returns. Processes that have the home open go on with what they know.
-        Raises Misconfigured when the disk does not have it, or the file has outgrown it.
+        Raises Misconfigured when the disk does not have the budget, or the file has outgrown it.
         """
         card = _read_card(self.path)
-        if bytes_max is not None:
-            card = msgspec.structs.replace(card, bytes_max=bytes_max)
-            require_budget(self.path / _OUTBOX, card.storage)
+        given = {"bytes_max": bytes_max, "keep_days": keep_days}
+        changed = {name: value for name, value in given.items() if value is not None}
+        if changed:
+            card = msgspec.structs.replace(card, **changed)
+            if bytes_max is not None:
+                require_budget(self.path / _OUTBOX, card.storage)
             replace_file(self.path / _CARD, _card_text(card))
-        return Limits(bytes_max=card.bytes_max)
+        return Limits(bytes_max=card.bytes_max, keep_days=card.keep_days)
 
     @property
     def epoch(self) -> Epoch:

@@ -613,33 +613,51 @@ class Outbox:
         """Remove segments that a receipt has covered for `keep_seconds`; return how many events.
 
         Time counts only as far as it is known to have passed: by the broker's clock between the
-        covering receipt and the newest one, or by our monotonic clock. The last segment stays:
-        the next one is chained to it. Freed pages are used again, and the WAL is emptied.
+        covering receipt and the newest one, or by our monotonic clock. In an outbox above
+        WARNED_PERCENT nothing is kept beyond its receipt: the oldest go at once, until it is below.
+        The last segment stays: the next one is chained to it. Freed pages are used again, and the
+        WAL is emptied.
         """
-        events = 0
-        while True:
-
-            def prune_some(connection: apsw.Connection) -> tuple[int, int]:
-                asked = (now.boot, now.mono_ms, round(keep_seconds * 1000), PRUNED_AT_ONCE_MAX)
-                rows = connection.execute(_SQL["select_prunable"], asked).fetchall()
-                found = cast("list[tuple[int, int, int]]", rows)
-                found = found[: fitting(size for *_, size in found)]
-                for place, *_ in found:
-                    connection.execute(_SQL["update_pruned"], (place,))
-                    connection.execute(_SQL["delete_segment"], (place,))
-                if found:
-                    connection.execute(_SQL["delete_pruned"])
-                return len(found), sum(count for _, count, _ in found)
-
-            pruned, of_these = self._make_room(prune_some)
-            events += of_these
-            if not pruned:
-                break
-        if events:
+        events = early = 0
+        while count := self._prune_some(now=now, keep_seconds=keep_seconds):
+            events += count
+        while (surplus := self._surplus_bytes()) and (
+            count := self._prune_some(now=now, keep_seconds=0, bytes_wanted=surplus)
+        ):
+            early += count
+        if events or early:
             self._empty_wal()
             self._ballast.restore()
-            log.info("outbox_pruned", producer=self.producer, events=events)
-        return events
+            log.info(
+                "outbox_pruned", producer=self.producer, events=events + early, early_events=early
+            )
+        return events + early
+
+    def _prune_some(
+        self, *, now: Reading, keep_seconds: float, bytes_wanted: int | None = None
+    ) -> int:
+        """Remove what may go in one transaction, not much more than wanted; return the events."""
+
+        def prune_some(connection: apsw.Connection) -> int:
+            asked = (now.boot, now.mono_ms, round(keep_seconds * 1000), PRUNED_AT_ONCE_MAX)
+            rows = connection.execute(_SQL["select_prunable"], asked).fetchall()
+            found = cast("list[tuple[int, int, int]]", rows)
+            found = found[: fitting((size for *_, size in found), room=bytes_wanted)]
+            for place, *_ in found:
+                connection.execute(_SQL["update_pruned"], (place,))
+                connection.execute(_SQL["delete_segment"], (place,))
+            if found:
+                connection.execute(_SQL["delete_pruned"])
+            return sum(count for _, count, _ in found)
+
+        return self._make_room(prune_some)
+
+    def _surplus_bytes(self) -> int:
+        """Return how much more is used than WARNED_PERCENT of what may be used."""
+        with translated(self._path), snapshot(self._connection):
+            used, spare = self._used_pages(), spare_bytes(self._connection)
+        usable = self._usable_pages(used, spare)
+        return max(0, used - (usable * WARNED_PERCENT - 1) // 100) * PAGE_BYTES
 
     # -- epochs --------------------------------------------------------------------------------
 
@@ -749,9 +767,8 @@ class Outbox:
         unsealed = 0 if low is None or high is None else high - low + 1
         unsent, unsent_events = states.get("unsent", (0, 0))
         refused, refused_events = states.get("refused", (0, 0))
-        # What the disk still takes may be less than the budget.
         left_bytes = spare + self._ballast.disk_free_bytes()
-        percent = used * 100 // min(self._pages_max, used + left_bytes // PAGE_BYTES)
+        percent = used * 100 // self._usable_pages(used, spare)
         is_full = (
             used * 100 > self._pages_max * REFUSED_PERCENT
             or left_bytes < LEFT_BYTES_MIN
@@ -798,6 +815,11 @@ class Outbox:
 
     def _used_pages(self) -> int:
         return int(self._connection.execute(_SQL["select_pages"]).get)
+
+    def _usable_pages(self, used: int, spare: int) -> int:
+        """Return the budget, or what the disk has for it if that is less."""
+        left_bytes = spare + self._ballast.disk_free_bytes()
+        return min(self._pages_max, used + left_bytes // PAGE_BYTES)
 
     def _changing(self, sql: str, bindings: tuple[object, ...]) -> int:
         def change(connection: apsw.Connection) -> int:

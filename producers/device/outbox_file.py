@@ -272,9 +272,12 @@ _NO_ROOM: Final = frozenset({28, 122})
 """ENOSPC, EDQUOT."""
 
 
-def fitting(sizes: Iterable[int]) -> int:
-    """Return how many of these may be removed in one transaction (ROOM_BYTES); at least one."""
-    room = ROOM_BYTES
+def fitting(sizes: Iterable[int], *, room: int | None = None) -> int:
+    """Return how many of these may be removed in one transaction; at least one.
+
+    They have ROOM_BYTES at most, or `room` if that is less.
+    """
+    room = ROOM_BYTES if room is None else min(room, ROOM_BYTES)
     count = 0
     for size in sizes:
         room -= size

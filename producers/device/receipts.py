@@ -12,9 +12,6 @@ from producers.device.home import ProducerHome
 from producers.device.route import is_custodian
 from rekam.domain.receipt import Receipt, ReceiptRejected, open_receipt
 
-KEEP_SECONDS: Final = 30 * 86_400.0
-"""How long a segment is kept after a receipt has covered it, by default."""
-
 CUSTODY_MARK: Final = "+custody"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -84,6 +81,11 @@ class ReceiptKeeper:
             )
         return receipt
 
-    def prune(self, keep_seconds: float) -> int:
-        """Delete what a receipt covers for longer than that; return the events."""
+    def prune(self, keep_seconds: float | None = None) -> int:
+        """Delete what a receipt covers for longer than that; return the events.
+
+        Without it, for as long as the home keeps it.
+        """
+        if keep_seconds is None:
+            keep_seconds = self._home.keep_seconds
         return self._home.outbox.prune(now=self._clock.read(), keep_seconds=keep_seconds)

@@ -96,6 +96,8 @@ def import_receipts_command(*, folder: Path, stick: Path, as_json: bool) -> None
     """Take the receipt that a USB stick brought back; what it covers counts as committed."""
     with ProducerHome.open(folder) as home:
         applied = apply_receipt(home, stick, disk=LocalDisk(), now=DeviceClock().read())
+        # Where no route ever works, nothing else would make room.
+        home.outbox.prune(now=DeviceClock().read(), keep_seconds=home.keep_seconds)
     click.echo(_json(applied) if as_json else _told_receipt(applied))
 
 

@@ -1,5 +1,6 @@
 """A full budget or a full disk: recording is refused loudly, and what makes room still works."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,39 @@ def test_pages_that_pruning_freed_are_used_again(tmp_path: Path) -> None:
             empty(outbox)
             assert path.with_name("outbox.db-wal").stat().st_size == 0
         assert path.stat().st_size <= BUDGET_PAGES * PAGE_BYTES
+
+
+def test_above_the_warning_what_receipts_cover_goes_before_its_time_oldest_first(
+    tmp_path: Path,
+) -> None:
+    with Outbox.create(tmp_path / "outbox.db", producer=PRODUCER, storage=SMALL) as outbox:
+        noise = random.Random(1)
+        while not outbox.status().is_warning:
+            # What compresses would be sealed to nothing.
+            pad = b'"pad":"%s"' % noise.randbytes(1_500).hex().encode()
+            outbox.append([line(1).replace(b'"pad":""', pad)])
+            seal(outbox)
+        brought = outbox.unreceipted(limit_bytes=ALL)
+        kept = len(brought) // 4
+        receive(outbox, brought[:-kept])
+        outbox.append([line(1, padding=30_000)])
+        pruned = outbox.prune(now=reading(9), keep_seconds=10**6)
+        assert 0 < pruned < len(brought) // 4
+        assert WARNED_PERCENT - 5 < outbox.status().disk_percent < WARNED_PERCENT
+        left = [first for (first,) in outbox._connection.execute("SELECT first FROM segment")]
+        assert left == [one.first for one in brought[pruned:]]
+        assert outbox.prune(now=reading(9), keep_seconds=10**6) == 0
+
+
+def test_above_the_warning_nothing_goes_that_no_receipt_covers(tmp_path: Path) -> None:
+    with Outbox.create(tmp_path / "outbox.db", producer=PRODUCER, storage=SMALL) as outbox:
+        taken = fill(outbox)
+        seal(outbox)
+        outbox.take(outbox.unsent(limit_bytes=ALL), route="kafka", now=reading())
+        fill(outbox)
+        outbox.prune(now=reading(9), keep_seconds=0)
+        assert list(lines_of(outbox.unreceipted(limit_bytes=ALL)).values()) == taken
+        assert outbox.status().is_warning
 
 
 def test_a_batch_that_does_not_fit_is_refused_whole_and_a_part_of_it_fits(tmp_path: Path) -> None:

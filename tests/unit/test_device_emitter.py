@@ -528,6 +528,22 @@ async def test_a_trusted_receipt_prunes_after_the_keep_time_and_nothing_else_doe
         assert _stored(home) == 1, "the last one stays: the next is chained to it"
 
 
+async def test_a_home_says_how_long_it_keeps_what_a_receipt_covers(tmp_path: Path) -> None:
+    route, clock = ObedientRoute(), SteadyClock()
+    with new_home(tmp_path) as home:
+        home.trust_receipts([OFFICE.public])
+        home.limit(keep_days=2)
+    with ProducerHome.open(tmp_path) as home:
+        route.receipts = receipt_for(home, [sealed(home, number) for number in range(3)])
+        await drain(home, route, clock=clock, options=QUIET)
+        clock.mono_ms += 2 * 86_400_000 - 1
+        await drain(home, route, clock=clock, options=QUIET)
+        assert _stored(home) == 3
+        clock.mono_ms += 1
+        await drain(home, route, clock=clock, options=QUIET)
+        assert _stored(home) == 1
+
+
 def _stored(home: ProducerHome) -> int:
     return int(home.outbox._connection.execute("SELECT count(*) FROM segment").get)
 

@@ -91,6 +91,23 @@ def test_limits_are_changed_later_and_shown(
         assert home.outbox.next_seq == 2
 
 
+def test_the_days_to_keep_are_given_at_init_and_changed_later(
+    init: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "home"
+    assert run([*init, "--keep-days", "7"]) == 0
+    with ProducerHome.open(folder) as home:
+        assert home.keep_seconds == 7 * 86_400
+    words = ["device", "limits", "--home", str(folder)]
+    assert run([*words, "--keep-days", "90", "--mib-max", "64"]) == 0
+    with ProducerHome.open(folder) as home:
+        assert home.keep_seconds == 90 * 86_400
+    capsys.readouterr()
+    assert run(words) == 0
+    assert json.loads(capsys.readouterr().out) == {"mib_max": 64, "keep_days": 90}
+    assert run([*words, "--keep-days", "0"]) == MISUSE
+
+
 def test_what_the_outbox_takes_already_counts_as_had(tmp_path: Path) -> None:
     """Or an outbox that fills its disk could not even keep its budget."""
     folder = tmp_path / "home"

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from producers.device.home import ProducerHome
+from producers.device.home import KEEP_DAYS, ProducerHome
+from producers.device.local.standing import DAY_MS
 from producers.device.route import SegmentVerdict
 from producers.usb.bundle import MANIFEST, receipt_path
 from producers.usb.importing import Imported
 from producers.usb.receipts import apply_receipt
+from rekam.cli.root import run
 from rekam.domain.errors import Misconfigured, Overloaded, StickFailed, StickUnusable, Unavailable
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
@@ -310,6 +312,24 @@ async def test_a_receipt_of_a_part_commits_that_part(stick: Path, home: Producer
     applied = apply_receipt(home, stick, disk=FaultyDisk(), now=CLOCK.read())
     assert (applied.receipted_events, applied.receipted_through) == (1_000, 1_000)
     assert len(sent_by(home)) == 1
+
+
+def test_a_receipt_brought_back_lets_go_of_what_an_earlier_one_covered_long_ago(
+    stick: Path, home: ProducerHome
+) -> None:
+    """A device that only sticks reach has nothing else that makes room."""
+    raws = sent_by(home)
+    words = ["device", "import-receipts", "--home", str(home.path), "--from", str(stick)]
+    put_receipt(stick, signed_receipt(PRODUCER, raws, as_of_ms=1))
+    assert run(words) == 0
+    assert stored(home) == len(raws)
+    put_receipt(stick, signed_receipt(PRODUCER, raws, as_of_ms=1 + KEEP_DAYS * DAY_MS))
+    assert run(words) == 0
+    assert stored(home) == 1, "the last one stays: the next is chained to it"
+
+
+def stored(home: ProducerHome) -> int:
+    return int(home.outbox._connection.execute("SELECT count(*) FROM segment").get)
 
 
 def put_receipt(stick: Path, raw: bytes) -> Path:
