@@ -12,6 +12,7 @@ from producers.device.local.advice import Severity, advices, status_json
 from producers.device.local.standing import RouteStanding, Standing, standing_of
 from producers.device.local.watch import noted_routes
 from producers.device.options import home_option
+from producers.device.salvage import Salvage
 from rekam.domain.errors import ServerDatesWrong
 
 MARKS: Final[dict[Severity, str]] = {"good": "ok", "watch": "attention", "act": "ACT NOW"}
@@ -44,12 +45,23 @@ def _rows(standing: Standing) -> list[tuple[str, str]]:
     free_mb = standing.disk_free_bytes // 1_000_000
     return [
         ("producer", f"{standing.producer} ({standing.kind}), epoch {standing.epoch}"),
-        ("queue", f"{standing.queue_events} events wait, {standing.next_seq - 1} were recorded"),
+        (
+            "queue",
+            (
+                f"{standing.queue_events} events wait; of {standing.recorded_events} recorded in "
+                f"all epochs {standing.committed_events} are committed"
+            ),
+        ),
         ("oldest unsent", _moment(standing.oldest_unsent_ms)),
         ("sent", f"through {standing.taken_through}; {standing.taken_events} without a receipt"),
         ("committed", committed or "nothing yet"),
         ("last receipt", _moment(standing.last_receipt_ms)),
         ("refused", _refused(standing.refused_segments)),
+        (
+            "damaged",
+            f"{standing.damaged_events} events, {standing.damaged_segments} segments set aside",
+        ),
+        *(("mended", _salvage(one)) for one in standing.salvages),
         ("route", _routes(standing.routes, standing.emitter_pid)),
         ("disk", f"{standing.disk_percent} % of the outbox's budget; {free_mb} MB free"),
         ("clock", f"{_moment(standing.wall_ms)}, {_offset(standing.clock_offset_ms)}"),
@@ -60,6 +72,13 @@ def _refused(segments: int) -> str:
     if not segments:
         return "0 segments"
     return f"{segments} segments; offered again by themselves, at once by `device retry-refused`"
+
+
+def _salvage(one: Salvage) -> str:
+    return (
+        f"{_moment(one.wall_ms)}: {one.segment_events} events in {one.segments} segments and "
+        f"{one.lines} unsealed ones were taken over, {one.broken_rows} rows were not readable"
+    )
 
 
 def _routes(routes: tuple[RouteStanding, ...], emitter_pid: int | None) -> str:

@@ -5,6 +5,8 @@ from typing import cast
 import apsw
 
 from rekam.domain.ids import Epoch
+from rekam.domain.ranges import RangeSet
+from rekam.domain.receipt import Receipt
 from rekam.domain.segment import SEQ_MAX
 from rekam.runtime.queries import load_queries
 
@@ -31,3 +33,22 @@ def sealed_through(connection: apsw.Connection, epoch: Epoch) -> int:
         return SEQ_MAX
     head = chain_head(connection, epoch)
     return 0 if head is None else head[0]
+
+
+def committed_events(connection: apsw.Connection, receipt: Receipt) -> int:
+    """Return how many events of all our epochs lie in its runs, but for those that await a receipt.
+
+    Such lie in a run of a copy of ourselves, which has sealed others under our seqs.
+    """
+    count = 0
+    rows = connection.execute(_SQL["select_epochs"]).fetchall()
+    for epoch, base, end in cast("list[tuple[Epoch, int, int | None]]", rows):
+        last = sealed_through(connection, epoch) if end is None else end - base
+        found = receipt.of_epoch(epoch)
+        runs = () if found is None else found.runs
+        held = RangeSet.of(*((run.first, min(run.last, last)) for run in runs if run.first <= last))
+        for first, through in held.ranges:
+            places = (base + first, base + through)
+            outstanding = int(connection.execute(_SQL["select_outstanding"], places).get)
+            count += through - first + 1 - outstanding
+    return count

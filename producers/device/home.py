@@ -29,11 +29,12 @@ from producers.device.outbox_file import (
     Storage,
     require_budget,
 )
-from producers.device.salvage import is_missing, open_or_mend
+from producers.device.salvage import Salvage, is_missing, open_or_mend, salvages
 from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.events import EpochNumber, ProducerKind
 from rekam.domain.ids import Epoch, KeyId, ProducerId
 from rekam.domain.keys import ReaderPublicKey, SigningKey, VerifyKey, write_secret
+from rekam.domain.receipt import Receipt, ReceiptRejected, open_receipt
 from rekam.domain.segment import ProducerText
 
 _OUTBOX: Final = "outbox.db"
@@ -331,6 +332,20 @@ class ProducerHome:
     def emitter_pid(self) -> int | None:
         """Return the process that sends from this home now, if any."""
         return emitter_pid(self.path / _LOCK)
+
+    def salvages(self) -> list[Salvage]:
+        """Return what was found in each outbox that was set aside here, oldest first."""
+        return salvages(self.path / _OUTBOX)
+
+    def last_receipt(self) -> Receipt | None:
+        """Return the newest receipt that counts here, if there is one and its key still does."""
+        last = self.outbox.last_receipt()
+        if last is None:
+            return None
+        try:
+            return open_receipt(last[0], self.receipt_keys)
+        except ReceiptRejected:
+            return None
 
     def free_bytes(self) -> int:
         """Return what the disk of this home has left for its user."""

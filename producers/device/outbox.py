@@ -23,7 +23,7 @@ import structlog
 
 from producers.device import refusals
 from producers.device.clock import BootSession, Reading
-from producers.device.epochs import chain_head, open_epoch, sealed_through
+from producers.device.epochs import chain_head, committed_events, open_epoch, sealed_through
 from producers.device.files import sync_folder
 from producers.device.lanes import lane_of
 from producers.device.outbox_file import (
@@ -67,7 +67,7 @@ from rekam.domain.errors import Corrupt, Misconfigured, OutboxFull, SegmentRejec
 from rekam.domain.events import EpochOpened, FaultReported
 from rekam.domain.ids import Epoch, ProducerId, Seq
 from rekam.domain.keys import ReaderPublicKey, SigningKey
-from rekam.domain.receipt import EpochReceipt
+from rekam.domain.receipt import EpochReceipt, Receipt
 from rekam.domain.segment import SEGMENT_EVENTS_MAX, Sealed
 from rekam.runtime.queries import load_queries
 
@@ -744,7 +744,7 @@ class Outbox:
     def status(self) -> OutboxStatus:
         """Return where the outbox stands: one snapshot, without reading the queue's bytes."""
         with translated(self._path), snapshot(self._connection):
-            epoch, _, is_suspected = open_epoch(self._connection)
+            epoch, base, is_suspected = open_epoch(self._connection)
             states = {
                 state: (count, events)
                 for state, count, events, _ in self._connection.execute(_SQL["select_states"])
@@ -761,12 +761,17 @@ class Outbox:
             next_seq = self._last_seq() + 1
             used = self._used_pages()
             spare = spare_bytes(self._connection)
+            damaged_lines, damaged_now = cast(
+                "tuple[int, int]",
+                self._connection.execute(_SQL["select_damaged"], (epoch,)).fetchone(),
+            )
         oldest = wall_ms
         if oldest is None and line is not None and is_event(line):
             oldest = head_of(line).wall_ms
         unsealed = 0 if low is None or high is None else high - low + 1
         unsent, unsent_events = states.get("unsent", (0, 0))
         refused, refused_events = states.get("refused", (0, 0))
+        damaged, damaged_events = states.get("damaged", (0, 0))
         left_bytes = spare + self._ballast.disk_free_bytes()
         percent = used * 100 // self._usable_pages(used, spare)
         is_full = (
@@ -777,6 +782,7 @@ class Outbox:
         return OutboxStatus(
             epoch=epoch,
             next_seq=next_seq,
+            recorded_events=base + next_seq - 1,
             unsealed_events=unsealed,
             waiting_health=waiting,
             unsent_segments=unsent,
@@ -787,7 +793,9 @@ class Outbox:
             receipted_through=sealed if unreceipted is None else unreceipted - 1,
             refused_segments=refused,
             refused_events=refused_events,
-            damaged_segments=states.get("damaged", (0, 0))[0],
+            damaged_segments=damaged,
+            damaged_events=damaged_events + damaged_lines,
+            damaged_now_events=damaged_now,
             dropped_diagnostics=dropped,
             receipt_as_of_ms=as_of_ms,
             is_fork_suspected=bool(is_suspected),
@@ -799,6 +807,14 @@ class Outbox:
             is_warning=is_full or percent >= WARNED_PERCENT,
             is_full=is_full,
         )
+
+    def committed_events(self, receipt: Receipt) -> int:
+        """Return how many events of all our epochs a receipt of ours shows to be in the log.
+
+        Those that a copy of ourselves sealed under our seqs are not among them.
+        """
+        with translated(self._path), snapshot(self._connection):
+            return committed_events(self._connection, receipt)
 
     def boots(self, current: str) -> list[BootSession]:
         """Return the boot sessions without an announced offset, and `current` if it has events."""

@@ -65,6 +65,8 @@ class OutboxStatus:
 
     epoch: Epoch
     next_seq: int
+    recorded_events: int
+    """All that got a seq, in all epochs that this outbox knows."""
     unsealed_events: int
     waiting_health: int
     """Health and diagnostic lines that get their seq when they are sealed."""
@@ -83,6 +85,11 @@ class OutboxStatus:
     """Set aside now; those that are to be offered again count as unsent."""
     refused_events: int
     damaged_segments: int
+    """Set aside because their bytes here are not what was sealed, and no receipt covers them."""
+    damaged_events: int
+    """Those in them, and those that were damaged before they were sealed."""
+    damaged_now_events: int
+    """Of those, the ones of the open epoch. A supervisor who has looked begins another one."""
     dropped_diagnostics: int
     receipt_as_of_ms: int | None
     """Broker time up to which the newest receipt speaks."""

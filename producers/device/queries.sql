@@ -288,6 +288,25 @@ DELETE FROM delivery WHERE state = 'pruned' AND place < coalesce(
     (SELECT max(place) FROM segment)
 );
 
+-- name: select_outstanding
+-- How many events of these places no receipt covers.
+SELECT coalesce(sum(last - first + 1), 0) FROM delivery
+WHERE place BETWEEN ? AND ? AND state IN ('unsent', 'taken', 'refused', 'damaged');
+
+-- name: select_epochs
+-- Where the places of each epoch begin and, but for the open one, end.
+SELECT epoch, base, lead(base) OVER (ORDER BY epoch) FROM epoch ORDER BY epoch;
+
+-- name: select_damaged
+-- How many lines were set aside because their bits had changed; how many events in an epoch were,
+-- sealed or not.
+SELECT
+    (SELECT count(*) FROM damaged_line),
+    (SELECT count(*) FROM damaged_line WHERE epoch = ?1) + (
+        SELECT coalesce(sum(last - first + 1), 0) FROM delivery
+        WHERE state = 'damaged' AND epoch = ?1
+    );
+
 -- name: select_states
 -- How many segments and events stand where, and the oldest of each.
 SELECT state, count(*), sum(last - first + 1), min(place) FROM delivery GROUP BY state;

@@ -8,6 +8,9 @@ when it names our key), and an unsealed line whose CRC-32 fits. Segments keep th
 queued again; the log counts copies once. Lines become events of the new epoch. What came into the
 log before and is not whole here any more stays covered there; what did not is a gap that the
 ledger names. A kill at any moment lets the next start do it again or finish it.
+
+Beside the file that is set aside lies a note of what was found in it, for those who look after the
+device; who takes the file away takes the note along.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
 from producers.device.clock import BootSession, Reading
-from producers.device.files import Sharing, sync_folder
+from producers.device.files import Sharing, replace_file, sync_folder
 from producers.device.outbox import Outbox, Place
 from producers.device.outbox_file import Ballast, Storage, damage_mark, wal_of
 from producers.device.sealing import COMPONENT, is_line_whole, is_segment_whole
@@ -33,6 +37,7 @@ from rekam.domain.keys import VerifyKey
 REASON: Final = "the outbox was damaged and set aside"
 FAULT: Final = "outbox_damaged"
 ADOPTED_AT_ONCE: Final = 500
+_NOTE_SUFFIX: Final = ".salvage.json"
 STATES: Final = frozenset({"unsent", "taken", "refused", "receipted", "damaged", "pruned"})
 """The index of deliveries has rows of the same shape as the boot sessions."""
 
@@ -52,6 +57,20 @@ class _Found:
     boots: dict[str, BootSession] = field(default_factory=dict)
     epochs: set[int] = field(default_factory=set)
     broken: int = 0
+
+
+class Salvage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in one outbox that was set aside."""
+
+    wall_ms: int
+    """When, by the producer's clock."""
+    segments: int
+    segment_events: int
+    """Those in the segments that were taken over."""
+    lines: int
+    """Unsealed events that were taken over."""
+    broken_rows: int
+    """Rows that nothing could be made of."""
 
 
 def open_or_mend(
@@ -100,6 +119,24 @@ def is_missing(path: Path) -> bool:
     return False
 
 
+def salvages(path: Path) -> list[Salvage]:
+    """Return what was found in the outboxes that are set aside beside this one, oldest first.
+
+    A note that cannot be read is passed over: it is for people, and its file is there all the same.
+    """
+    found = []
+    for note in path.parent.glob(f"{path.name}.corrupt-*{_NOTE_SUFFIX}"):
+        try:
+            found.append(msgspec.json.decode(note.read_bytes(), type=Salvage))
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.warning("salvage_note_unreadable", error=type(error).__name__)
+    return sorted(found, key=lambda one: one.wall_ms)
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{_NOTE_SUFFIX}")
+
+
 def _new(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
@@ -133,6 +170,14 @@ def _mend(
             lines = _take_over(outbox, pages, found, open_epoch=max(known), now=now)
     if wal_of(making).exists():
         raise Unavailable(f"{making} could not be closed. Check the disk or SD card")
+    salvage = Salvage(
+        wall_ms=now.wall_ms,
+        segments=len(found.segments),
+        segment_events=sum(last - first + 1 for (_, first), (last, _) in found.segments.items()),
+        lines=lines,
+        broken_rows=found.broken,
+    )
+    replace_file(_note_of(path), msgspec.json.encode(salvage))
     # From here on it is whole, whatever happens to the other files.
     making.rename(_new(path))
     sync_folder(path.parent)
@@ -266,6 +311,8 @@ def _finish_replacement(path: Path, wall_ms: int) -> None:
     for name in (wal_of(path), _shm_of(path)):
         if name.exists():
             name.rename(aside.with_name(name.name.replace(path.name, aside.name)))
+    if _note_of(path).exists():
+        _note_of(path).rename(_note_of(aside))
     damage_mark(path).unlink(missing_ok=True)
     sync_folder(path.parent)
     _new(path).rename(path)

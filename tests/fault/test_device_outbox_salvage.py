@@ -1,5 +1,6 @@
 """A damaged outbox is set aside, what is whole of it goes on in a new epoch, and it says so."""
 
+import json
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ import pytest
 
 from producers.device.home import ProducerHome
 from producers.device.outbox_file import PAGE_BYTES, Storage, damage_mark
+from rekam.cli.root import run
 from rekam.domain.errors import OutboxBusy
 from rekam.domain.events import EpochOpened, FaultReported, decode
 from rekam.domain.ids import Epoch
@@ -90,7 +92,8 @@ def decode_number(text: bytes) -> int:
 
 
 def set_aside(folder: Path) -> list[Path]:
-    return sorted(folder.glob("outbox.db.corrupt-*"))
+    found = folder.glob("outbox.db.corrupt-*")
+    return sorted(path for path in found if path.suffix != ".json")
 
 
 def test_a_destroyed_first_page_costs_no_event(folder: Path) -> None:
@@ -115,6 +118,35 @@ def test_a_destroyed_first_page_costs_no_event(folder: Path) -> None:
     )
     (aside,) = set_aside(folder)
     assert aside.read_bytes() == destroyed
+
+
+def test_status_tells_what_was_salvaged_until_somebody_takes_the_file_away(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overwrite(folder / "outbox.db", 0)
+    words = ["device", "status", "--home", str(folder)]
+    assert run([*words, "--json"]) == 0
+    standing = json.loads(capsys.readouterr().out)
+    (salvage,) = standing["salvages"]
+    assert salvage.pop("wall_ms") > 0
+    segments = salvage.pop("segments")
+    assert segments > 1
+    assert salvage == {
+        "segment_events": SEALED_EVENTS,
+        "lines": UNSEALED_EVENTS,
+        "broken_rows": 0,
+    }
+    assert standing["epoch"] == 2
+    # The new epoch says of itself that it was opened, and why.
+    assert standing["recorded_events"] == SEALED_EVENTS + UNSEALED_EVENTS + 2
+    assert standing["severity"] == "watch"
+    assert run(words) == 0
+    told = capsys.readouterr().out
+    assert f"{SEALED_EVENTS} events in {segments} segments and {UNSEALED_EVENTS} unsealed" in told
+    for file in folder.glob("outbox.db.corrupt-*"):
+        file.unlink()
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["salvages"] == []
 
 
 @pytest.mark.parametrize("tail", [0, 5_000, 100_000])

@@ -21,7 +21,7 @@ from producers.device.refusals import AGAIN_SECONDS, REFUSALS_MAX
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxFull
 from rekam.domain.events import FaultReported, decode
 from rekam.domain.ids import Epoch
-from rekam.domain.receipt import EpochReceipt, Run
+from rekam.domain.receipt import EpochReceipt, Receipt, Run
 from rekam.domain.segment import parse
 from tests.support.outboxes import (
     ALL,
@@ -423,6 +423,45 @@ def test_the_other_run_of_an_old_epoch_is_no_news(path: Path) -> None:
         assert receive(outbox, own, as_of_ms=2).receipted_events == 4
 
 
+# -- sums over epochs ------------------------------------------------------------------------------
+
+
+def receipt_of(*epochs: EpochReceipt) -> Receipt:
+    return Receipt(1, PRODUCER, 9, (), epochs)
+
+
+def test_saved_and_committed_are_summed_over_all_epochs(path: Path) -> None:
+    with made(path, segments=3) as outbox:
+        first = outbox.unsent(limit_bytes=ALL)
+        epoch = outbox.begin_epoch(reason="a new card", now=reading())
+        outbox.append([line(8), line(9)])
+        seal(outbox)
+        second = outbox.unsent(limit_bytes=ALL)[3:]
+        assert outbox.status().recorded_events == 6 + 3
+        some = receipt_of(EpochReceipt(1, (run_of(first[:2]),)))
+        outbox.apply_receipt(some.epochs[0], raw=b"r", as_of_ms=8, now=reading())
+        assert outbox.committed_events(some) == 4
+        everything = receipt_of(
+            EpochReceipt(1, (run_of(first),)), EpochReceipt(epoch, (run_of(second),))
+        )
+        for one in everything.epochs:
+            outbox.apply_receipt(one, raw=b"r", as_of_ms=9, now=reading())
+        outbox.append([line(10)])
+        assert outbox.status().recorded_events == 6 + 4
+        assert outbox.committed_events(everything) == 6 + 3
+        assert outbox.prune(now=reading(9), keep_seconds=0) == 6
+        assert outbox.committed_events(everything) == 6 + 3
+        assert outbox.committed_events(receipt_of()) == 0
+
+
+def test_what_a_copy_sealed_under_our_seqs_does_not_count_as_committed(path: Path) -> None:
+    with made(path, segments=2) as outbox:
+        own = outbox.unsent(limit_bytes=ALL)
+        theirs = EpochReceipt(1, (run_of(own[:1]), Run(3, 9, "a" * 64)))
+        outbox.apply_receipt(theirs, raw=b"r", as_of_ms=1, now=reading())
+        assert outbox.committed_events(receipt_of(theirs)) == 2
+
+
 # -- flipped bits --------------------------------------------------------------------------------
 
 
@@ -431,7 +470,9 @@ def test_a_segment_whose_bytes_changed_is_a_gap_with_a_fault_and_no_stop(path: P
     by_hand(path, "UPDATE segment SET raw = CAST(zeroblob(length(raw)) AS BLOB) WHERE first = 3")
     with Outbox.open(path, storage=PLAIN) as outbox:
         assert [one.first for one in outbox.unsent(limit_bytes=ALL)] == [1, 5]
-        assert outbox.status().damaged_segments == 1
+        status = outbox.status()
+        assert (status.damaged_segments, status.damaged_events) == (1, 2)
+        assert status.damaged_now_events == 2
         assert seal(outbox) == 1
         (told,) = list(lines_of(outbox.unsent(limit_bytes=ALL)).values())[-1:]
         assert decode(told).data == FaultReported(
@@ -460,6 +501,12 @@ def test_a_line_whose_bits_changed_names_nobody_else(path: Path) -> None:
         assert decode(second).data == FaultReported(
             component="outbox", fault="event_damaged", detail="its seq was 2"
         )
+        status = outbox.status()
+        assert (status.damaged_segments, status.damaged_events) == (0, 1)
+        assert status.damaged_now_events == 1
+        outbox.begin_epoch(reason="the card was changed", now=reading())
+        status = outbox.status()
+        assert (status.damaged_events, status.damaged_now_events) == (1, 0)
 
 
 # -- opening -------------------------------------------------------------------------------------

@@ -11,11 +11,15 @@ from producers.device.local.advice import (
     advices,
 )
 from producers.device.local.standing import DAY_MS, RouteStanding, Standing
+from producers.device.salvage import Salvage
 from tests.support.standing import HOUR_MS, NOW_MS, WELL
 
 WAITING = replace(WELL, queue_events=1_087, oldest_unsent_ms=NOW_MS - HOUR_MS)
 AWAY = (RouteStanding(label="kafka", is_working=False),)
 REFUSED = (RouteStanding(label="gateway", is_working=False, problem="certificate_dates"),)
+
+
+MENDED = Salvage(wall_ms=NOW_MS - DAY_MS, segments=3, segment_events=1_200, lines=60, broken_rows=0)
 
 
 def aged(days: int) -> Standing:
@@ -66,6 +70,27 @@ def aged(days: int) -> Standing:
         ),
         pytest.param(replace(WELL, is_fork_suspected=True), "act", "Salinan alat", id="fork"),
         pytest.param(replace(WELL, refused_segments=3), "act", "3 paket data", id="refused"),
+        pytest.param(
+            replace(WELL, damaged_events=503, damaged_now_events=500, damaged_segments=1),
+            "act",
+            "merusak 500 data",
+            id="damaged",
+        ),
+        pytest.param(
+            replace(WELL, damaged_events=500, damaged_segments=1),
+            "good",
+            "Semua data sudah terkirim",
+            id="damaged-and-looked-at",
+        ),
+        pytest.param(
+            replace(WELL, salvages=(MENDED,)), "watch", "1.260 data diselamatkan", id="mended"
+        ),
+        pytest.param(
+            replace(WELL, salvages=(MENDED, replace(MENDED, broken_rows=2))),
+            "act",
+            "2 bagian tidak terbaca",
+            id="mended-with-loss",
+        ),
         pytest.param(replace(WELL, receipt_keys=0), "watch", "receipts.pub", id="no-receipt-keys"),
         pytest.param(replace(WELL, overdue_events=40), "watch", "40 data", id="receipt-old"),
         pytest.param(
@@ -114,6 +139,8 @@ def test_only_what_nobody_should_do_is_said_about_deleting() -> None:
         aged(WAITING_ACT_DAYS),
         is_disk_full=True,
         refused_segments=1,
+        damaged_now_events=1,
+        salvages=(MENDED,),
         is_fork_suspected=True,
         overdue_events=1,
         receipt_keys=0,
@@ -121,7 +148,7 @@ def test_only_what_nobody_should_do_is_said_about_deleting() -> None:
         clock_offset_ms=DAY_MS,
     )
     said = advices(standing)
-    assert len(said) == 8
+    assert len(said) == 10
     for one in said:
         assert one.indonesian.lower().count("hapus") == one.indonesian.lower().count("jangan hapus")
         assert one.english.lower().count("delete") == one.english.lower().count("delete nothing")

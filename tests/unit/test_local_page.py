@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from producers.device.local.page import PAGE_HEADERS, STYLE, page
 from producers.device.local.standing import DAY_MS, RouteStanding, Standing
+from producers.device.salvage import Salvage
 from tests.support.standing import HOUR_MS, NOW_MS, WELL
 
 MAKASSAR = ZoneInfo("Asia/Makassar")
@@ -97,6 +98,25 @@ def test_the_figures_are_there_as_indonesians_write_them() -> None:
         "terlambat 1.095 hari",
     ):
         assert words in text
+
+
+def test_damage_has_a_row_of_its_own_when_there_is_any() -> None:
+    mended = Salvage(
+        wall_ms=NOW_MS - DAY_MS, segments=3, segment_events=1_200, lines=60, broken_rows=2
+    )
+    standing = replace(WELL, damaged_events=500, damaged_segments=1, salvages=(mended,))
+    text = read(standing).text
+    assert "500 data" in text
+    assert "1 paket" in text
+    assert "30 Maret 2018 12.00 WITA: 1.260 diselamatkan, 2 tidak terbaca" in text
+    assert "Rusak" not in read(WELL).text
+
+
+def test_saved_and_committed_are_those_of_all_epochs() -> None:
+    standing = replace(WELL, epoch=3, next_seq=5, recorded_events=70_004, committed_events=70_001)
+    text = read(standing).text
+    assert "70.004 data" in text
+    assert "70.001 sudah bertanda terima" in text
 
 
 def test_it_refreshes_itself_without_a_script() -> None:

@@ -43,6 +43,8 @@ def advices(standing: Standing) -> list[Advice]:
             _full(standing),
             _forked(standing),
             _refused(standing),
+            _damaged(standing),
+            _salvaged(standing),
             _waits_for_days(standing),
             _nearly_full(standing),
             _nothing_sends(standing),
@@ -62,7 +64,6 @@ def status_json(standing: Standing) -> bytes:
     """Return a standing as JSON, with what to do now and everything else that could be said."""
     said = advices(standing)
     told = msgspec.to_builtins(standing) | {
-        "recorded_events": standing.recorded_events,
         "is_clock_wrong": standing.is_clock_wrong,
         "severity": said[0].severity,
         "what_to_do": said[0].english,
@@ -108,6 +109,37 @@ def _refused(standing: Standing) -> Advice | None:
         f"The server refused {count:,} packets of data. They are still safe on this device and are "
         "offered again by themselves: delete nothing, keep recording, and call the regency office. "
         "Once the server is set right: `rekam device retry-refused`.",
+    )
+
+
+def _damaged(standing: Standing) -> Advice | None:
+    if not standing.damaged_now_events:
+        return None
+    count = standing.damaged_now_events
+    return Advice(
+        "act",
+        f"Penyimpanan alat merusak {number(count)} data yang belum terbukti sampai. Data lain "
+        "tetap dikirim. Jangan hapus apa pun, teruskan merekam, dan minta teknisi memeriksa disk "
+        "atau kartu SD hari ini; setelah itu ia menjalankan `rekam device new-epoch`.",
+        f"The disk has damaged {count:,} events that are not proven to have arrived. The others go "
+        "on their way. Delete nothing, keep recording, and have the technician check the disk or "
+        "SD card today, who then runs `rekam device new-epoch`.",
+    )
+
+
+def _salvaged(standing: Standing) -> Advice | None:
+    if not standing.salvages:
+        return None
+    taken = sum(one.segment_events + one.lines for one in standing.salvages)
+    broken = sum(one.broken_rows for one in standing.salvages)
+    return Advice(
+        "act" if broken else "watch",
+        f"Antrean pernah rusak dan sudah diperbaiki: {number(taken)} data diselamatkan, "
+        f"{number(broken)} bagian tidak terbaca. Jangan hapus apa pun, teruskan merekam; minta "
+        "teknisi memeriksa disk atau kartu SD dan mengambil berkas outbox.db.corrupt-….",
+        f"The queue was damaged and has been mended: {taken:,} events were saved, {broken:,} parts "
+        "could not be read. Delete nothing, keep recording; have the technician check the disk or "
+        "SD card and take the files outbox.db.corrupt-… away.",
     )
 
 

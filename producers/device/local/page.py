@@ -15,6 +15,7 @@ from producers.device.local.standing import DAY_MS, RouteStanding, Standing
 from rekam.domain.errors import ServerDatesWrong
 
 REFRESH_SECONDS: Final = 10
+SALVAGES_SHOWN_MAX: Final = 3
 
 STATES: Final[dict[Severity, tuple[str, str]]] = {
     "good": ("AMAN", "all is well"),
@@ -106,6 +107,7 @@ def page(standing: Standing, *, zone: tzinfo | None = None) -> str:
             ("Rute", "route", _route(standing)),
             ("Penyimpanan", "disk", _disk(standing)),
             ("Jam alat", "clock", _clock(standing, zone)),
+            *_damage(standing, zone),
         )
     )
     return f"""<!DOCTYPE html>
@@ -162,8 +164,7 @@ def _english(text: str) -> str:
 def _saved(standing: Standing) -> str:
     return _cell(
         f"{number(standing.recorded_events)} data",
-        f"{number(standing.receipted_through)} sudah bertanda terima · "
-        f"{_english('have a receipt')}",
+        f"{number(standing.committed_events)} sudah bertanda terima · {_english('have a receipt')}",
     )
 
 
@@ -220,6 +221,21 @@ def _disk(standing: Standing) -> str:
         f"terisi {standing.disk_percent} %",
         f"sisa {free} GiB di alat ini · {_english('free on this device')}",
     )
+
+
+def _damage(standing: Standing, zone: tzinfo | None) -> list[tuple[str, str, str]]:
+    """Return the row that is there only when the disk has damaged something."""
+    if not standing.damaged_events and not standing.salvages:
+        return []
+    lines = [
+        f"<small>{_moment(one.wall_ms, zone)}: {number(one.segment_events + one.lines)} "
+        f"diselamatkan, {number(one.broken_rows)} tidak terbaca · "
+        f"{_english('saved, parts not readable')}</small>"
+        for one in standing.salvages[-SALVAGES_SHOWN_MAX:]
+    ]
+    told = f"{number(standing.damaged_segments)} paket · {_english('packets')}"
+    cell = _cell(f"{number(standing.damaged_events)} data", told) + "".join(lines)
+    return [("Rusak", "damaged", cell)]
 
 
 def _clock(standing: Standing, zone: tzinfo | None) -> str:

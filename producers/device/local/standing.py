@@ -7,6 +7,7 @@ import msgspec
 from producers.device.clock import NEVER_SET_BEFORE_MS, Reading
 from producers.device.home import ProducerHome
 from producers.device.known_time import BEHIND_MS_MAX, WRITTEN
+from producers.device.salvage import Salvage
 from rekam.domain.errors import ServerDatesWrong
 
 DAY_MS: Final = 86_400_000
@@ -34,6 +35,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     epoch: int
     next_seq: int
+    recorded_events: int
+    """Saved in all epochs of this outbox, wherever they are now."""
+    committed_events: int
+    """Of those, what the newest trusted receipt shows to be in the log."""
     queue_events: int
     """Saved here and taken by no route yet."""
     unsent_segments: int
@@ -43,8 +48,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     taken_through: int
     receipted_through: int
     committed: list[tuple[int, int]]
-    """Ranges that a trusted receipt covers."""
+    """Ranges of the open epoch that a trusted receipt covers."""
     refused_segments: int
+    damaged_segments: int
+    """Set aside, because the disk has changed their bytes and no receipt covers them."""
+    damaged_events: int
+    """Those in them, and those that the disk changed before they were sealed."""
+    damaged_now_events: int
+    """Of those, the ones of the open epoch: nobody has said yet that the disk was looked at."""
     last_receipt_ms: int | None
     """Append time (the log's clock) of the latest record that the last receipt knows."""
     overdue_events: int
@@ -62,11 +73,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     clock_offset_ms: int | None
     """True time minus wall time in this boot session; None before its first contact."""
     routes: tuple[RouteStanding, ...] = ()
-
-    @property
-    def recorded_events(self) -> int:
-        """Return how many events were saved in this epoch, wherever they are now."""
-        return self.next_seq - 1
+    salvages: tuple[Salvage, ...] = ()
+    """What was found in each outbox that was damaged and set aside; its file is still here."""
 
     @property
     def waiting_ms(self) -> int | None:
@@ -104,12 +112,18 @@ def standing_of(
     """Return how a home stands now. Reads no event and no segment."""
     found = home.outbox.status()
     offsets = {session.boot: session.offset_ms for session in home.outbox.boots(now.boot)}
+    receipt = home.last_receipt()
     overdue = home.outbox.overdue(now=now, seconds=RECEIPT_SECONDS_MAX)
     return Standing(
         producer=home.producer,
         kind=home.kind,
         epoch=found.epoch,
         next_seq=found.next_seq,
+        recorded_events=found.recorded_events,
+        # Whoever no longer trusts its key still has what it let go.
+        committed_events=(
+            found.receipted_through if receipt is None else home.outbox.committed_events(receipt)
+        ),
         queue_events=found.unsent_events,
         unsent_segments=found.unsent_segments,
         oldest_unsent_ms=found.oldest_unsent_ms,
@@ -118,6 +132,9 @@ def standing_of(
         receipted_through=found.receipted_through,
         committed=[(1, found.receipted_through)] if found.receipted_through else [],
         refused_segments=found.refused_segments,
+        damaged_segments=found.damaged_segments,
+        damaged_events=found.damaged_events,
+        damaged_now_events=found.damaged_now_events,
         last_receipt_ms=found.receipt_as_of_ms,
         overdue_events=sum(one.last - one.first + 1 for one in overdue),
         receipt_keys=len(home.receipt_keys),
@@ -131,4 +148,5 @@ def standing_of(
         wall_ms=now.wall_ms,
         clock_offset_ms=offsets.get(now.boot),
         routes=routes,
+        salvages=tuple(home.salvages()),
     )
