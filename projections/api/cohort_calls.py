@@ -147,17 +147,25 @@ async def get_cohort_entries(asked: Asked) -> Stated[CohortEntries]:
 
 
 async def get_cohort_comparison(asked: Asked) -> Stated[CohortComparison]:
-    """Answer how one version of a list differs from another."""
+    """Answer how one version of a list differs from another.
+
+    Who has the list knows whom a number means, so whoever is named by one is read of.
+    """
     moment = _moment(asked)
     version_from = asked.arguments.required(VERSION_FROM)
     async with asked.database.snapshot() as connection:
         former = await _found(asked, connection, moment, version_from)
         later = await _found(asked, connection, moment, asked.arguments.get(VERSION_TO))
-        comparison = compare(
-            await _all_entries(connection, former, moment),
-            await _all_entries(connection, later, moment),
-        )
+        entries_from = await _all_entries(connection, former, moment)
+        entries_to = await _all_entries(connection, later, moment)
+        comparison = compare(entries_from, entries_to)
+        numbers_from, numbers_to = comparison.named(NAMED_MAX)
+        named = [entry for entry in entries_from if entry.entry in numbers_from]
+        named += [entry for entry in entries_to if entry.entry in numbers_to]
+        niks = await _niks_of(asked, connection, named)
         stated = await state(asked.office, connection, as_of=moment.as_of, known_at=moment.known_at)
+    if niks:
+        await account_for(asked, niks, call="get_cohort_comparison")
     return Stated(
         stated,
         CohortComparison(

@@ -44,6 +44,14 @@ class Comparison:
     renumbered: int
     moves: Sequence[EntryMove]
 
+    def named(self, entries_max: int) -> tuple[set[int], set[int]]:
+        """Return whom the first entries of each kind name: numbers of the former, of the later."""
+        changed = self.changed[:entries_max]
+        return (
+            {*self.removed[:entries_max], *(change.entry_from for change in changed)},
+            {*self.added[:entries_max], *(change.entry_to for change in changed)},
+        )
+
 
 def compare(former: Sequence[CohortEntry], later: Sequence[CohortEntry]) -> Comparison:
     """Return how a list's later version differs from the former one; both by number."""

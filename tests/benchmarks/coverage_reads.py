@@ -3,7 +3,7 @@
 `python -m tests.benchmarks.coverage_reads [--quick] [--desa 12000]`; also a part of `make bench`.
 Cells are written by the database itself, day after day as a live fold would leave them. Some
 regencies are *dense*: in every desa somebody is recorded on every day. The others have a cell in
-every desa about every two months. Fourteen recorders a regency are heard every third day, and the
+every desa about every two months. Fourteen recorders a regency are heard every tenth day, and the
 ledger is long. Asked are random days, levels and regencies, by HTTP calls of the API's own
 application: what a user waits for besides the network, with everything that an answer states. Each
 answer of a dense regency that is checked equals the plain sum.
@@ -165,7 +165,7 @@ FILL: Final[Sequence[tuple[str, str]]] = (
         FROM (
             SELECT producer, $1::date + day AS known_on
             FROM producer_service, generate_series(0, $2::int - 1) AS day
-            WHERE day = 0 OR (hashtext(producer) + day) % 3 = 0
+            WHERE day = 0 OR (hashtext(producer) + day) % 10 = 0
         ) AS heard ORDER BY known_on, producer
         """,
     ),

@@ -14,6 +14,7 @@ from projections.api.database import Database
 from projections.api.office import Office
 from projections.api.openapi import describe
 from projections.api.routes import ROUTES, Route
+from projections.reading import Connection
 from rekam.domain.errors import RekamError
 from rekam.domain.events import AccessRecord, PersonAccessed, PersonTokenAccessed
 from rekam.domain.keys import SigningKey
@@ -78,6 +79,22 @@ def office(
     )
 
 
+class Watched(Database):
+    """A database that notes what it is asked."""
+
+    def __init__(self, database: Database, statements: list[str]) -> None:
+        super().__init__(database._pool)
+        self._statements = statements
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Give a connection, and note each statement."""
+        async with super().snapshot() as connection:
+            asked: Any = connection
+            with asked.query_logger(lambda logged: self._statements.append(logged.query)):
+                yield connection
+
+
 @dataclass
 class Client:
     """A client that checks each answer against the document before it gives it."""
@@ -108,8 +125,13 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(dsn: str, *, served: Office | None = None) -> AsyncIterator[Client]:
-    """Give a client of the application in this process, on a real database."""
+async def serving(
+    dsn: str, *, served: Office | None = None, statements: list[str] | None = None
+) -> AsyncIterator[Client]:
+    """Give a client of the application in this process, on a real database.
+
+    The statements that its calls send to PostgreSQL are added to `statements`.
+    """
     app = create_app(served or office(), dsn=dsn)
     # An exception in the application would be a bug: here it is an answer, as in production.
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -117,6 +139,8 @@ async def serving(dsn: str, *, served: Office | None = None) -> AsyncIterator[Cl
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http,
     ):
+        if statements is not None:
+            app.state.database = Watched(app.state.database, statements)
         yield Client(http, app.state.database)
 
 
