@@ -12,7 +12,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -26,9 +26,9 @@ from producers.device.emitter import run as emit
 from producers.device.files import replace_file
 from producers.device.home import ProducerHome
 from producers.device.kafka_route import KafkaRoute
-from producers.office.desk import OfficeDesk, state
+from producers.office.desk import OfficeDesk, send, state
 from producers.office.registrar import ensure_registrar, registrar_folder
-from rekam.domain.errors import Misconfigured, Unavailable
+from rekam.domain.errors import Misconfigured, OutboxBusy, Unavailable
 from rekam.domain.events import AccessRecord, ProducerKind
 from rekam.domain.ids import ProducerId
 from rekam.runtime.endpoints import kafka_bootstrap
@@ -91,6 +91,19 @@ class AccessDesk:
             except (Unavailable, Misconfigured) as error:
                 log.warning("accesses_wait", error=str(error), retry_seconds=RETRY_SECONDS)
                 await _wait(stopping, RETRY_SECONDS)
+
+    async def send_waiting(self) -> None:
+        """Send once what is recorded: for a process that ends, where `keep_sending` goes on.
+
+        Raises Unavailable when it must wait: it is kept. Another process that sends takes it, too.
+        """
+        with ExitStack() as stack:
+            homes: list[ProducerHome] = []
+            if registrar_folder(self._settings).exists():  # our own enrolment, perhaps
+                homes.append(stack.enter_context(ensure_registrar(self._settings)))
+            homes.append(stack.enter_context(ProducerHome.open(self._folder)))
+            with suppress(OutboxBusy):
+                await send(self._settings, homes)
 
     async def _send(self, stopping: asyncio.Event) -> None:
         settings = self._settings

@@ -77,7 +77,7 @@ NOUNS: Mapping[str, Noun] = {
     "api": Noun("rekam.cli.api:api", "Answer over HTTP: coverage, devices, people."),
     "audit": Noun("stream_processors.replay.commands:audit", "Prove the projections from the log."),
     "projection": Noun(
-        "stream_processors.replay.projection_commands:projection",
+        "rekam.cli.refold:projection",
         "Look at the projections, and make them anew.",
     ),
     "quarantine": Noun("rekam.cli.excluded:quarantine", "What does not count, and why."),

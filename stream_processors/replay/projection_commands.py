@@ -2,42 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import click
 import msgspec
 
 from projections.digest import live_sums, projection_digests
-from projections.regions import Region
 from projections.store import QUERIES
-from projections.tables import PERSON, PROJECTIONS
-from rekam.domain.errors import Misconfigured, ProblemFound
-from rekam.domain.events import Nik
+from projections.tables import PROJECTIONS
+from rekam.domain.errors import ProblemFound
 from rekam.domain.topics import SEGMENTS
 from rekam.runtime.endpoints import kafka_bootstrap, postgres_dsn
 from rekam.runtime.invocation import settings_of
-from rekam.runtime.postgres import connect, open_pool
+from rekam.runtime.postgres import connect
 from rekam.runtime.settings import Settings
 from stream_processors.configured import folding_settings
-from stream_processors.folder import PostgresFolder
-from stream_processors.places import Place
-from stream_processors.refold import (
-    places_of,
-    places_of_producer,
-    places_of_region,
-    refold_all,
-)
-from stream_processors.refold import refold as refold_places
 from stream_processors.replay.commands import DIFFERENCES_SHOWN_MAX, progress_lines
 from stream_processors.replay.shadow import Log, Rebuilt, rebuild_tables
 
-CONNECTIONS_MAX: Final = 2
 DIGEST_CHARACTERS: Final = 32
-PEOPLE_MAX: Final = 10_000
-NIK_LINE_BYTES_MAX: Final = 64
-
-Answer = TypeVar("Answer")
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -50,17 +34,6 @@ class Standing(msgspec.Struct, frozen=True):
     """By projection."""
     rows: dict[str, int]
     """By table."""
-
-
-class Wanted(NamedTuple):
-    """Whom to judge again; nobody named: everything."""
-
-    producers: tuple[str, ...] = ()
-    regions: tuple[Region, ...] = ()
-    niks: tuple[str, ...] | None = None
-
-
-EVERYTHING: Final = Wanted()
 
 
 @click.group()
@@ -121,57 +94,6 @@ def rebuild(context: click.Context, *, is_switching: bool, as_json: bool) -> Non
         )
 
 
-@projection.command()
-@click.option("--producer", "producers", multiple=True, help="What it said, and was said of it.")
-@click.option("--region", "regions", multiple=True, help="Code; people recorded as living there.")
-@click.option(
-    "--people",
-    type=click.File("rb"),
-    help="A file of NIKs, one a line; - is standard input. A command line holds none.",
-)
-@click.pass_context
-def refold(
-    context: click.Context,
-    *,
-    producers: tuple[str, ...],
-    regions: tuple[str, ...],
-    people: BinaryIO | None,
-) -> None:
-    """Judge again what counts, in place: after a mistake of the software in judging.
-
-    Everything, or what is said of the named ones. Beside a running processor, a bounded
-    transaction at a time. Where cells were added up by another rule, use `rekam projection
-    rebuild --switch`.
-    """
-    wanted = Wanted(producers, _regions(regions), None if people is None else _niks(people))
-    judged = asyncio.run(_refold(settings_of(context), wanted))
-    click.echo(f"judged again: {judged:,} segments")
-
-
-def _regions(codes: Iterable[str]) -> tuple[Region, ...]:
-    found = {code: Region.parse(code) for code in codes}
-    if wrong := [code for code, region in found.items() if region is None]:
-        raise Misconfigured([f"--region {wrong[0]}: wanted a code with dots, such as 64.08.04"])
-    return tuple(region for region in found.values() if region is not None)
-
-
-def _niks(lines: BinaryIO) -> tuple[str, ...]:
-    """Read NIKs; a fault names the line and never what stands there."""
-    found: list[str] = []
-    while line := lines.readline(NIK_LINE_BYTES_MAX):
-        if len(found) == PEOPLE_MAX:
-            raise Misconfigured([f"--people: more than {PEOPLE_MAX} lines; give them in parts"])
-        try:
-            found.append(msgspec.convert(line.decode("ascii").strip(), Nik))
-        except (UnicodeDecodeError, msgspec.ValidationError):
-            raise Misconfigured(
-                [f"--people: line {len(found) + 1} is not a NIK, sixteen digits"]
-            ) from None  # the cause would show what stands there
-    if not found:
-        raise Misconfigured(["--people: there is no line; wanted NIKs, one a line"])
-    return tuple(found)
-
-
 async def _standing(settings: Settings) -> Standing:
     connection = await connect(postgres_dsn(settings))
     try:
@@ -198,52 +120,6 @@ async def _rebuild(settings: Settings, *, is_switching: bool, is_quiet: bool) ->
         is_switching=is_switching,
         report=progress_lines("folded", is_quiet=is_quiet),
     )
-
-
-async def _refold(settings: Settings, wanted: Wanted) -> int:
-    async def work(folder: PostgresFolder) -> int:
-        if wanted == EVERYTHING:
-            return await refold_all(folder)
-        return await refold_places(folder, await _places(folder, wanted))
-
-    return await _with_folder(settings, work)
-
-
-async def _places(folder: PostgresFolder, wanted: Wanted) -> set[Place]:
-    """Find what is named. Raises Misconfigured naming what nothing that counts is said of."""
-    places: set[Place] = set()
-    faults: list[str] = []
-    for producer in wanted.producers:
-        places |= (found := await places_of_producer(folder, producer))
-        if not found:
-            faults.append(f"--producer {producer}: nothing that counts is of it or speaks of it")
-    for region in wanted.regions:
-        places |= (found := await places_of_region(folder, region))
-        if not found:
-            faults.append(f"--region {region.code}: nobody is recorded as living there")
-    refs = [(PERSON, folder.rules.token(nik)) for nik in wanted.niks or ()]
-    of_people = await places_of(folder, set(refs))
-    for number, ref in enumerate(refs, start=1):
-        places |= of_people[ref]
-        if not of_people[ref]:
-            faults.append(f"--people: nothing that counts is said of the person of line {number}")
-    if faults:
-        raise Misconfigured(faults)
-    return places
-
-
-async def _with_folder(
-    settings: Settings, work: Callable[[PostgresFolder], Awaitable[Answer]]
-) -> Answer:
-    rules, root, opener = folding_settings(settings)
-    pool = await open_pool(postgres_dsn(settings), connections_max=CONNECTIONS_MAX)
-    folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
-    try:
-        await folder.require_settings()
-        await folder.meet_known_keys()
-        return await work(folder)
-    finally:
-        await folder.close()
 
 
 def _echo_state(found: Standing) -> None:

@@ -9,18 +9,22 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from producers.office.stating import publish
+from rekam.domain.events import PersonAccessed, decode
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
+from rekam.domain.segment import open_body, parse
 from rekam.domain.topics import SEGMENTS
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.keyring import load_readers
 from rekam.runtime.postgres import connect
 from rekam.runtime.settings import Settings
+from tests.support.device_log import in_the_log
 from tests.support.history import DESA, Life, captured, nik
 from tests.support.processor import produce
 from tests.support.terminal import Terminal, fold_log, office_on
 
 FOUND, MISUSE = 1, 2
+WHY = ("--reason", "judged wrongly before the fix")
 
 
 @pytest.fixture
@@ -76,6 +80,12 @@ async def test_a_rebuild_tells_what_differs_and_a_switch_mends_it(
     assert (await terminal.json("projection", "list"))["rows"]["quarantined_record"] == 1
 
 
+def judged(out: str) -> str:
+    """Return what a refold answers; the lines after it are the log of its sending."""
+    [answer] = [line for line in out.splitlines() if line.startswith("judged again")]
+    return answer
+
+
 @pytest.mark.usefixtures("office")
 async def test_refolding_says_how_much_was_judged(terminal: Terminal) -> None:
     code, out = await terminal.run("projection", "refold")
@@ -112,11 +122,11 @@ async def test_refolding_takes_producers_regions_and_people(
         (("--producer", "dev-1", "--producer", "dev-2"), 3),
         (("--region", "64.08"), 2),
         (("--region", DESA[1]), 1),
-        (("--people", str(people)), 2),
-        (("--people", str(people), "--producer", "dev-1"), 3),
+        (("--people", str(people), *WHY), 2),
+        (("--people", str(people), *WHY, "--producer", "dev-1"), 3),
     ):
         code, out = await terminal.run("projection", "refold", *named)
-        assert (code, out.splitlines()[-1]) == (0, f"judged again: {segments} segments"), named
+        assert (code, judged(out)) == (0, f"judged again: {segments} segments"), named
 
 
 @pytest.mark.usefixtures("recorded")
@@ -125,8 +135,8 @@ async def test_refolding_reads_people_from_standard_input(
 ) -> None:
     for lines, segments in ((f"{nik(1)}\n", 1), (f"{nik(1)}\r\n{nik(2)}", 2)):
         monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(lines.encode())))
-        code, out = await terminal.run("projection", "refold", "--people", "-")
-        assert (code, out.splitlines()[-1]) == (0, f"judged again: {segments} segments")
+        code, out = await terminal.run("projection", "refold", "--people", "-", *WHY)
+        assert (code, judged(out)) == (0, f"judged again: {segments} segments")
 
 
 @pytest.mark.usefixtures("recorded")
@@ -139,14 +149,60 @@ async def test_refolding_names_what_nothing_is_said_of_and_never_a_nik(
         (("--producer", "dev-9"), "--producer dev-9"),
         (("--region", "11"), "--region 11"),
         (("--region", "Kutai"), "wanted a code with dots"),
-        (("--people", str(people)), "line 2"),
+        (("--people", str(people), *WHY), "line 2"),
     ):
         code, out = await terminal.run("projection", "refold", *named)
         assert (code, told in out, nik(3) in out) == (MISUSE, True, False), out
     for text, told in (("", "no line"), (f"{nik(1)}\n6408é\n", "line 2"), ("64080400", "line 1")):
         people.write_text(text)
-        code, out = await terminal.run("projection", "refold", "--people", str(people))
+        code, out = await terminal.run("projection", "refold", "--people", str(people), *WHY)
         assert (code, told in out, "6408" in out) == (MISUSE, True, False), out
+
+
+async def readings(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return whom the log says was read of, by which call, and why."""
+    (reader,) = load_readers(settings)
+    assert settings.kafka is not None
+    found: list[tuple[str, str, str]] = []
+    for raw in await in_the_log(settings.kafka, SEGMENTS):
+        if b'"producer":"api"' not in raw:
+            continue
+        for line in open_body(parse(raw), reader):
+            data = decode(line).data
+            if isinstance(data, PersonAccessed):
+                found.append((data.nik, data.call, data.reason))
+    return found
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_refolding_people_is_recorded_first_like_any_other_reading_of_them(
+    terminal: Terminal, office: Settings, tmp_path: Path
+) -> None:
+    """Also of whom nothing is known: the answer says just that."""
+    people = tmp_path / "people.txt"
+    people.write_text(f"{nik(1)}\n{nik(3)}\n")
+    code, out = await terminal.run("projection", "refold", "--people", str(people))
+    assert (code, "give --reason" in out) == (MISUSE, True), out
+    for text in (f"he is {nik(1)}", " "):
+        named = ("--people", str(people), "--reason", text)
+        code, out = await terminal.run("projection", "refold", *named)
+        assert (code, "--reason: wanted" in out) == (MISUSE, True), out
+    assert not (office.home / "office" / "api").exists()
+
+    code, out = await terminal.run("projection", "refold", "--people", str(people), *WHY)
+    assert (code, "line 2" in out) == (MISUSE, True), out
+    assert await readings(office) == [(nik(1), "refold", WHY[1]), (nik(3), "refold", WHY[1])]
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_refolding_people_is_refused_when_it_cannot_be_recorded(
+    terminal: Terminal, office: Settings, tmp_path: Path
+) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text(f"{nik(1)}\n")
+    (office.home / "office" / "api").mkdir()
+    code, out = await terminal.run("projection", "refold", "--people", str(people), *WHY)
+    assert (code, "judged again" in out, nik(1) in out) == (MISUSE, False, False), out
 
 
 @pytest.mark.usefixtures("office")
