@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from projections.api.database import SESSION
 from projections.api.settled import CLOCKS_APART_MS_MAX
-from projections.cohort.facts import Listed, Resolved
-from projections.reading import Connection, end_of_day_ms
+from projections.cohort.facts import Listed, Resolved, entry_keys
+from projections.reading import end_of_day_ms
+from projections.reference.facts import reference_key
 from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash, open_snapshot
 from rekam.domain.errors import Unavailable
 from rekam.runtime.postgres import connect
@@ -22,6 +24,7 @@ FEBRUARY, MARCH, APRIL = date(2018, 2, 10), date(2018, 3, 5), date(2018, 4, 9)
 PUBLISHED = {"terverifikasi": 184, "tercetak": 127, "belum_rekam": 83}
 TRUSTED = {SNAPSHOT_KEY.id: SNAPSHOT_KEY.public}
 QUERIES = load_queries("projections.cohort", "queries_read.sql")
+REFERENCES = load_queries("projections.reference", "queries_read.sql")
 
 
 def bontang() -> Rows:
@@ -310,18 +313,55 @@ async def test_no_snapshot_is_signed_under_other_rules_or_when_the_log_is_away(
 # Plans -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("query", ["sum_buckets", "sum_claims"])
-async def test_a_list_is_one_indexed_sum(database: str, query: str) -> None:
-    connection: Connection = await connect(database)
-    rows = bontang()
-    second_version(rows)
-    await rows.write(database)
+async def fill(connection: Any) -> None:
+    """Write 400 lists of 500 entries, about which sources have spoken on 40 days each."""
+    for query in (
+        """
+        INSERT INTO cohort_cell
+        SELECT 'list-' || list, version, bucket, '', 0, date '2018-01-01' + day,
+            date '2018-01-02' + day, 3
+        FROM generate_series(1, 400) AS list, unnest(ARRAY['', '1', '2']) AS version,
+            unnest(ARRAY['terverifikasi', 'tercetak']) AS bucket, generate_series(1, 40) AS day
+        """,
+        """
+        INSERT INTO cohort_claim
+        SELECT cohort, version, 'KPU', bucket, stated_on, known_on, entries FROM cohort_cell
+        """,
+        """
+        INSERT INTO cohort_entry
+        SELECT convert_to(format('list-%s/%s', list, number), 'UTF8'), decode('90', 'hex')
+        FROM generate_series(1, 400) AS list, generate_series(1, 500) AS number
+        """,
+        """
+        INSERT INTO reference
+        SELECT convert_to(kind || '/list-' || list || '/1', 'UTF8'), decode('90', 'hex')
+        FROM unnest(ARRAY['cohort', 'denominator', 'tree']) AS kind,
+            generate_series(1, 5000) AS list
+        """,
+        "ANALYZE",
+    ):
+        await connection.execute(query)
+
+
+async def test_a_list_among_many_is_read_by_indexes_alone(database: str) -> None:
+    """With the settings of the API's sessions, and what PostgreSQL knows of tables of this size."""
+    low, high = entry_keys("list-7")
+    head = reference_key("cohort", "list-7/")
+    connection: Any = await connect(database)
     try:
-        async with connection.transaction():  # type: ignore[attr-defined]  # asyncpg's own
-            await connection.fetch("SET LOCAL enable_seqscan = off")
-            found = await connection.fetch(f"EXPLAIN {QUERIES[query]}", APRIL, APRIL, LIST, "1")
+        await fill(connection)
+        for name, value in SESSION.items():
+            await connection.execute("SELECT set_config($1, $2, false)", name, value)
+        for query, *arguments in (
+            (QUERIES["sum_buckets"], APRIL, APRIL, "list-7", "1"),
+            (QUERIES["sum_claims"], APRIL, APRIL, "list-7", "1"),
+            (QUERIES["list_versions"], APRIL, APRIL, "list-7"),
+            (QUERIES["list_entries"], low, high, low, 500),
+            (REFERENCES["list_references"], head, head[:-1] + b"0"),
+        ):
+            found = await connection.fetch(f"EXPLAIN {query}", *arguments)
+            plan = "\n".join(row[0] for row in found)
+            assert "Seq Scan" not in plan, plan
+            assert "Index Cond: (" in plan, plan
     finally:
-        await connection.close()  # type: ignore[attr-defined]  # as above
-    plan = "\n".join(row[0] for row in found)  # type: ignore[index]  # asyncpg's rows have both
-    assert "Seq Scan" not in plan
-    assert "Index Cond: ((cohort = " in plan
+        await connection.close()
