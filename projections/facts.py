@@ -146,6 +146,26 @@ def known_days(
             yield change.day, counted(standing.values())
 
 
+def known_by(facts: Iterable[Fact[DataT]], day: date, zone: OfficeZone) -> list[Fact[DataT]]:
+    """Return the set as it stood at the end of a day: what was known then, judged as then.
+
+    In the order given. It is the set that the records up to then give by themselves.
+    """
+    found: list[Fact[DataT]] = []
+    for fact in facts:
+        if not fact.history:
+            if zone.append_day(fact.known_ms) <= day:
+                found.append(fact)
+        elif told := tuple(one for one in fact.history if one.since <= day):
+            last = told[-1]
+            found.append(
+                structs.replace(
+                    fact, verdict=last.verdict, occurred_on=last.occurred_on, history=told
+                )
+            )
+    return found
+
+
 def known_since(fact: Fact[DataT], zone: OfficeZone) -> date:
     """Return the day at whose end the fact was known first."""
     return fact.history[0].since if fact.history else zone.append_day(fact.known_ms)

@@ -40,6 +40,7 @@ def audit() -> None:
     help="Only what the log had taken by the end of this day, or by this instant (ISO 8601).",
 )
 @click.option("--as-of", metavar="DAY", help="Day of the figures; without it, the day of T.")
+@click.option("--region", "region_code", metavar="CODE", help="Figures of this region alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def replay(
@@ -48,34 +49,35 @@ def replay(
     is_comparing: bool,
     known_at: str | None,
     as_of: str | None,
+    region_code: str | None,
     as_json: bool,
 ) -> None:
     """Fold the log from its beginning up to where the live tables are; print the digests.
 
     With --compare every row is compared: exit 1 and the differing rows when they are not equal.
-    With --known-at a day, that is every cell that the live tables say was known by its end.
+    With --known-at, what was known then: recorded people, statuses, the funnel and duplicates; and
+    compared, of a day, is every cell that the live tables and facts say was known by its end.
     """
     started = time.monotonic()
     if known_at is not None:
         settings = settings_of(context)
-        asked = Moment.of(known_at, as_of, OfficeZone(settings.time_zone))
+        asked = Moment.of(known_at, as_of, OfficeZone(settings.time_zone), region=region_code)
         if is_comparing and asked.day is None:
             raise Misconfigured(
                 ["--compare wants --known-at a day: the live tables know days, not instants"]
             )
         known = asyncio.run(_known(settings, asked, is_comparing=is_comparing, is_quiet=as_json))
         seconds = round(time.monotonic() - started, 1)
-        click.echo(
-            _known_json(known, asked, seconds) if as_json else _known_text(known, asked, seconds)
-        )
+        told = _known_json if as_json else _known_text
+        click.echo(told(known, asked, seconds))
         if known.differences:
             raise ProblemFound(
                 f"{len(known.differences)} cells of the live tables are not what the log gives for "
                 f"{known_at}. Keep both, and look at the rows above."
             )
         return
-    if as_of is not None:
-        raise Misconfigured(["--as-of goes with --known-at"])
+    if as_of is not None or region_code is not None:
+        raise Misconfigured(["--as-of and --region go with --known-at"])
     found = asyncio.run(_compare(settings_of(context), is_quiet=as_json))
     seconds = round(time.monotonic() - started, 1)
     click.echo(_as_json(found, seconds) if as_json else _as_text(found, seconds))
@@ -110,8 +112,12 @@ def _known_json(found: Known, asked: Moment, seconds: float) -> str:
             "known_at_ms": asked.ms,
             "as_of": asked.as_of,
             "records": found.records,
-            "recorded": found.recorded,
-            "date_unknown": found.date_unknown,
+            "region": None if asked.region is None else asked.region.code,
+            "recorded": found.figures.recorded,
+            "date_unknown": found.figures.date_unknown,
+            "statuses": found.figures.statuses,
+            "funnel": found.figures.funnel,
+            "duplicates": found.figures.duplicates,
             "positions": found.positions,
             "settings": found.settings,
             "digests": found.digests,
@@ -123,10 +129,30 @@ def _known_json(found: Known, asked: Moment, seconds: float) -> str:
 
 
 def _known_text(found: Known, asked: Moment, seconds: float) -> str:
+    figures = found.figures
     lines = [
         found.settings,
         f"{found.records:,} segments were known, {seconds} s",
-        f"recorded as of {asked.as_of}: {found.recorded:,}, date unknown: {found.date_unknown:,}",
+        "everybody" if asked.region is None else f"recorded as living in {asked.region.code}",
+        f"recorded as of {asked.as_of}: {figures.recorded:,}",
+        f"date unknown: {figures.date_unknown:,}",
+        "",
+        "status, as known then:",
+        *(f"  {status:<36}{people:>12,}" for status, people in figures.statuses.items()),
+        f"funnel of {figures.funnel.recorded:,} recorded: reached, here",
+        *(
+            f"  {stage:<36}{one.reached:>12,}{one.here:>12,}"
+            for stage, one in figures.funnel.stages.items()
+        ),
+        *(
+            f"  stopped: {status:<27}{people:>12,}"
+            for status, people in figures.funnel.residuals.items()
+        ),
+        *(
+            f"duplicates, {kind}, {state}: {cases:,}"
+            for kind, of in figures.duplicates.items()
+            for state, cases in of.items()
+        ),
         "",
         *(f"  {name:<14}{digest[:32]}" for name, digest in found.digests.items()),
         *(

@@ -1,6 +1,7 @@
 """`rekam projection` and `rekam audit replay --known-at`, as an operator uses them."""
 
 import asyncio
+import re
 from datetime import datetime, timedelta
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -203,6 +204,26 @@ async def test_refolding_people_is_refused_when_it_cannot_be_recorded(
     (office.home / "office" / "api").mkdir()
     code, out = await terminal.run("projection", "refold", "--people", str(people), *WHY)
     assert (code, "judged again" in out, nik(1) in out) == (MISUSE, False, False), out
+
+
+@pytest.mark.usefixtures("recorded")
+async def test_a_replay_tells_statuses_and_the_funnel_as_they_were_known(
+    terminal: Terminal,
+) -> None:
+    today = f"{datetime.now(ZoneInfo('Asia/Makassar')):%F}"
+    known = await terminal.json("audit", "replay", "--known-at", today, "--compare")
+    assert (known["statuses"], known["difference_count"]) == ({"BIO_CAPTURED": 2}, 0)
+    assert known["funnel"]["recorded"] == 2
+    assert known["funnel"]["stages"]["recorded"] == {"reached": 2, "here": 2}
+    assert known["duplicates"] == {}
+    one = await terminal.json("audit", "replay", "--known-at", today, "--region", DESA[1])
+    assert (one["region"], one["statuses"]) == (DESA[1], {"BIO_CAPTURED": 1})
+    code, out = await terminal.run("audit", "replay", "--known-at", today)
+    assert code == 0
+    assert "funnel of 2 recorded" in out
+    assert re.search(r"BIO_CAPTURED +2\n", out)
+    for wrong in (("--known-at", today, "--region", "Kutai"), ("--region", "64.08")):
+        assert (await terminal.run("audit", "replay", *wrong))[0] == MISUSE
 
 
 @pytest.mark.usefixtures("office")

@@ -420,8 +420,49 @@ async def test_what_was_known_on_a_day_is_what_the_live_tables_say_of_it(
                 "WHERE known_on <= $1 AND occurred_on <= $1",
                 known,
             )
-            assert found.recorded == live
+            assert found.figures.recorded == live
+            statuses = await connection.fetch(
+                "SELECT status, sum(people)::bigint FROM verification_cell GROUP BY 1"
+            )
+            # Nothing was known yesterday; today stands what stands now.
+            assert found.figures.statuses == (dict(statuses) if known == today else {})
+            assert found.figures.funnel.recorded == (
+                await connection.fetchval(
+                    "SELECT sum(people) FROM verification_cell WHERE desa <> '-'"
+                )
+                if known == today
+                else 0
+            )
             assert (found.records > 0) == (known == today)
+
+
+async def test_a_status_that_the_log_did_not_give_by_then_is_told(
+    projections: Projections,
+) -> None:
+    """The facts of one person are changed behind the back of the log; cells and digests are not."""
+    async with projections.pool.acquire() as connection:
+        key, facts = await connection.fetchrow(
+            "SELECT key, facts FROM person WHERE length(facts) > 1 ORDER BY key LIMIT 1"
+        )
+        other = [
+            msgspec.structs.replace(fact, verdict=REVOKED, history=())
+            for fact in ENTITY_KINDS[PERSON].decode(facts)
+        ]
+        await connection.execute(
+            "UPDATE person SET facts = $2 WHERE key = $1", key, encode_facts(other)
+        )
+        today = await connection.fetchval("SELECT max(known_on) FROM coverage_cell")
+        found = await replay_known_at(
+            connection,
+            log_of(projections),
+            moment=Moment.of(today.isoformat(), None, RULES.zone),
+            is_comparing=True,
+            rules=RULES,
+            root=ROOT,
+            opener=new_opener(),
+        )
+    assert "verification_cell" in {one.table for one in found.differences}
+    assert "coverage_cell" not in {one.table for one in found.differences}
 
 
 async def test_an_instant_takes_what_the_log_had_by_then(projections: Projections) -> None:

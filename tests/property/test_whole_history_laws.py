@@ -33,12 +33,14 @@ from projections.tables import (
     FOLDED_KINDS,
     PERSON,
     ROLL_UPS,
+    Row,
 )
 from projections.verification.vocabulary import AGEING
 from rekam.domain.log import Chunk, LogRecord
 from stream_processors.admit import NeedsProducers
 from stream_processors.fold import judge_again
 from stream_processors.intake import Intake, Opened
+from stream_processors.replay.knowledge import UNDATED, cells_known_by
 from stream_processors.replay.rebuild import fold_in_memory, rebuild
 from tests.support.figures import Figures, summed
 from tests.support.history import REGISTRAR_KEY, RULES, digests, fold_all, new_opener
@@ -328,14 +330,25 @@ def test_as_known_at_k_is_the_fold_of_the_prefix_at_k(history: History) -> None:
     """Whatever came later: anchors, keys, enrolments, revocations, forks, trees, withdrawals."""
     worker = Worker(MemoryStore())
     known: dict[date, Figures] = {}
+    stood: dict[date, dict[str, dict[Row, object]]] = {}
 
     async def fold() -> None:
         for day, records in groupby(history.records, key=appended_on):
             await worker.fold([*records])
             known[day] = Figures.of(worker.store)
+            tables = worker.store.tables()
+            stood[day] = {table: {row[:-1]: row[-1] for row in tables[table]} for table in UNDATED}
 
     asyncio.run(fold())
     whole = Figures.of(worker.store)
+    rows = worker.store.tables()["person"]
+    people = {cast("bytes", key): person_facts(facts) for key, facts, _ in rows}
+    for known_at, then_stood in stood.items():
+        sums: dict[str, Counter[Row]] = {table: Counter() for table in UNDATED}
+        for token, facts in people.items():
+            for table, cells in cells_known_by(token, facts, known_at, RULES).items():
+                sums[table].update(cells)
+        assert {table: {**found} for table, found in sums.items()} == then_stood, known_at
     for known_at, then in known.items():
         for table in OVER_TIME:
             columns = CELL_TABLES[table].key
@@ -344,6 +357,10 @@ def test_as_known_at_k_is_the_fold_of_the_prefix_at_k(history: History) -> None:
         assert whole.coverage(known_at=known_at) == then.coverage()
         for version in ("1", "2"):
             assert whole.buckets("c", version, known_at=known_at) == then.buckets("c", version)
+
+
+def person_facts(facts: object) -> list[Fact[object]]:
+    return ENTITY_KINDS[PERSON].decode(cast("bytes", facts)) if facts else []
 
 
 def appended_on(record: LogRecord) -> date:

@@ -2,7 +2,15 @@
 
 from datetime import date
 
-from projections.facts import COUNTS, REVOKED, Fact, Judgement, changes_of_knowledge, known_days
+from projections.facts import (
+    COUNTS,
+    REVOKED,
+    Fact,
+    Judgement,
+    changes_of_knowledge,
+    known_by,
+    known_days,
+)
 from projections.person.facts import Captured, PersonData, Withdrawn
 from projections.person.state import Placement, placement_moves
 from tests.support.rows import DESA, OTHER_DESA, RULES, noon_ms
@@ -51,6 +59,22 @@ def test_each_day_has_what_counts_at_its_end() -> None:
     )
     days = [(day, len(known)) for day, known in known_days([revoked], RULES.zone)]
     assert days == [(DAY, 1), (NEXT, 0)]
+
+
+def test_what_was_known_by_a_day_is_judged_as_it_was_then() -> None:
+    early, late = fact(1, recorded("r1")), fact(2, recorded("r2"), known=NEXT)
+    turned = fact(
+        3, recorded("r3"), history=(Judgement(DAY, COUNTS, DAY), Judgement(NEXT, REVOKED, DAY))
+    )
+    held = fact(4, recorded("r4"), history=(Judgement(NEXT, COUNTS, DAY),))
+    facts = [early, late, turned, held]
+    assert known_by(facts, date(2018, 2, 28), RULES.zone) == []
+    then = known_by(facts, DAY, RULES.zone)
+    assert [(one.seq, one.verdict, len(one.history)) for one in then] == [
+        (1, COUNTS, 0),
+        (3, COUNTS, 1),
+    ]
+    assert known_by(facts, NEXT, RULES.zone) == facts
 
 
 def test_a_move_names_the_one_fact_that_caused_it() -> None:
