@@ -28,6 +28,12 @@ in this session says nothing about an earlier one."""
 
 SOURCE_MEASURED: Final = "broker"
 SOURCE_CARRIED: Final = "carried"
+SOURCE_RELAY: Final = "relay"
+SOURCE_RELAY_CARRIED: Final = "relay_carried"
+"""Of an event's `source`: the log's own append time; that of a later session; a relay's clock."""
+
+RELAY_MOVED_MS_MIN: Final = 60_000
+"""The same for a relay's word: its clock is one of many, and dates alone rest on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class BootSession:
     boot: str
     first_wall_ms: int
     offset_ms: int | None
+    relay_offset_ms: int | None = None
+    """What was announced for it by a relay's word; counts while nothing better is known."""
 
 
 class Clock(Protocol):
@@ -85,7 +93,7 @@ class DeviceClock:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The broker appended a record at `append_ms` of its clock, between two readings of ours."""
+    """A server did something at `append_ms` of its clock, between two readings of ours."""
 
     before: Reading
     after: Reading
@@ -131,4 +139,31 @@ def anchors_due(
         for session in by_boot.values()
         if session.offset_ms is None and session.first_wall_ms >= NEVER_SET_BEFORE_MS
     )
+    return due
+
+
+def relay_anchors_due(
+    offset_ms: int, *, now: Reading, sessions: Iterable[BootSession]
+) -> list[ClockAnchored]:
+    """Return what to announce by a relay's clock, for sessions of which the log has said nothing.
+
+    As `anchors_due` does, but weaker: a session of which the log says anything, then or later, is
+    dated by that alone.
+    """
+    due = []
+    for session in sessions:
+        if session.offset_ms is not None:
+            continue
+        known_ms = session.relay_offset_ms
+        if session.boot == now.boot:
+            source = SOURCE_RELAY
+            is_due = known_ms is None or abs(known_ms - offset_ms) > RELAY_MOVED_MS_MIN
+        else:
+            source = SOURCE_RELAY_CARRIED
+            set_ms = min(now.wall_ms, session.first_wall_ms)
+            is_due = known_ms is None and set_ms >= NEVER_SET_BEFORE_MS
+        if is_due:
+            due.append(
+                ClockAnchored(anchored_boot=session.boot, offset_ms=offset_ms, source=source)
+            )
     return due

@@ -32,9 +32,16 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from producers.device.clock import Clock, Contact, Reading, anchors_due, offset_of
+from producers.device.clock import (
+    Clock,
+    Contact,
+    Reading,
+    anchors_due,
+    offset_of,
+    relay_anchors_due,
+)
 from producers.device.home import ProducerHome
-from producers.device.known_time import KnownTime
+from producers.device.known_time import WRITTEN, KnownTime, is_plausible
 from producers.device.lanes import lane_of
 from producers.device.outbox import Overdue, Place, StoredSegment
 from producers.device.pacing import FRESH_SHARE, Picker
@@ -44,8 +51,9 @@ from producers.device.receipts import (
     is_custody,
     taken_by,
 )
-from producers.device.route import Route, SegmentVerdict
+from producers.device.route import Route
 from producers.device.routing import Jitter, Routing, RoutingOptions, Sent, retry_seconds
+from rekam.domain.clocks import RELAY_SOURCES
 from rekam.domain.errors import OutboxBusy, OutboxFull, Overloaded, Unavailable
 from rekam.domain.events import TYPE_NAMES, ClockAnchored, Event, Heartbeat, RouteChanged, encode
 from rekam.domain.segment import SEGMENT_EVENTS_MAX, Sealed
@@ -335,7 +343,7 @@ class Emitter:
             self._sent_since_asked = True
             self._begin_contact(batch[-1])
             self._notice_route(sent.taker, now=after)
-            self._anchor(before, after, [one.verdict for one in sent.outcomes])
+            self._anchor(before, after, sent)
         for raw in sent.receipts:
             self._take_receipt(raw)
 
@@ -517,13 +525,18 @@ class Emitter:
             self._seal(None, with_health=False)
             self._pending_since = None
 
-    def _anchor(self, before: Reading, after: Reading, verdicts: Sequence[SegmentVerdict]) -> None:
+    def _anchor(self, before: Reading, after: Reading, sent: Sent) -> None:
         """Learn the time from this contact; announce the clock's offset if it is a new one."""
+        verdicts = [one.verdict for one in sent.outcomes]
         times = [one.append_ms for one in verdicts if one.append_ms is not None]
-        if not times:
+        told_ms = max(times) if times else sent.relay_ms
+        if told_ms is None:
             return
-        offset_ms = offset_of(Contact(before=before, after=after, append_ms=max(times)))
+        offset_ms = offset_of(Contact(before=before, after=after, append_ms=told_ms))
         if offset_ms is None:
+            return
+        if not times:
+            self._anchor_by_relay(offset_ms, now=after)
             return
         if self._known_time is not None and not self._known_time.tell(offset_ms, at=after):
             return
@@ -531,6 +544,16 @@ class Emitter:
             return
         due = anchors_due(offset_ms, now=after, sessions=self._outbox.boots(after.boot))
         self._record(due, now=after)
+
+    def _anchor_by_relay(self, offset_ms: int, *, now: Reading) -> None:
+        """Announce what a relay's clock says, unless that cannot be right either."""
+        passed_ms = WRITTEN[1] if self._known_time is None else self._known_time.passed_ms
+        if not self._options.anchors or not is_plausible(
+            now.wall_ms + offset_ms, passed_ms=passed_ms
+        ):
+            return
+        sessions = self._outbox.boots(now.boot)
+        self._record(relay_anchors_due(offset_ms, now=now, sessions=sessions), now=now)
 
     def _beat(self) -> None:
         """Say how things are, when it is time."""
@@ -562,10 +585,13 @@ class Emitter:
                 if lane_of(name) == "health":
                     self._outbox.put_health(name, line)
                     continue
-                anchored = (
+                offsets = (
                     {one.anchored_boot: one.offset_ms} if isinstance(one, ClockAnchored) else None
                 )
-                self._outbox.append([line], anchored=anchored)
+                if isinstance(one, ClockAnchored) and one.source in RELAY_SOURCES:
+                    self._outbox.append([line], by_relay=offsets)
+                else:
+                    self._outbox.append([line], anchored=offsets)
         except OutboxFull as error:
             # Sending must go on: it is the way out. Anchors come again at the next contact.
             log.warning("device_event_not_recorded", producer=self._home.producer, error=str(error))

@@ -70,6 +70,7 @@ class _Answer(msgspec.Struct, frozen=True):
     results: list[_Result]
     receipts: list[_ProducerReceipt] = []
     receipt: msgspec.Raw = msgspec.Raw(b"null")
+    server_ms: Annotated[int, msgspec.Meta(ge=0, le=TIME_MS_MAX)] | None = None
 
 
 class _Cursor(msgspec.Struct, frozen=True):
@@ -147,6 +148,7 @@ class GatewayRoute:
         """
         verdicts: list[SegmentVerdict] = []
         receipt: bytes | None = None
+        relay_ms: int | None = None
         for request in _requests(segments):
             try:
                 answered = await self._ask_or_split(request, producer)
@@ -158,7 +160,8 @@ class GatewayRoute:
                 break
             verdicts += answered.verdicts
             receipt = answered.receipt or receipt
-        return Delivery(tuple(verdicts), receipt)
+            relay_ms = answered.relay_ms or relay_ms
+        return Delivery(tuple(verdicts), receipt, relay_ms)
 
     async def receipt(self, producer: ProducerId) -> bytes | None:
         """Return the receipt that the server has for the producer. Raises Unavailable."""
@@ -191,6 +194,7 @@ class GatewayRoute:
         return Delivery(
             tuple(verdict for half in halves for verdict in half.verdicts),
             halves[1].receipt or halves[0].receipt,
+            halves[1].relay_ms or halves[0].relay_ms,
         )
 
     async def _ask(self, segments: Sequence[bytes], producer: ProducerId) -> Delivery:
@@ -208,7 +212,9 @@ class GatewayRoute:
         receipt = next(
             (one.receipt for one in answer.receipts if one.producer == producer), answer.receipt
         )
-        return Delivery(tuple(map(_verdict, answer.results)), _envelope(receipt))
+        verdicts = tuple(map(_verdict, answer.results))
+        is_kept = any(one.verdict == "custody" for one in verdicts)
+        return Delivery(verdicts, _envelope(receipt), answer.server_ms if is_kept else None)
 
     async def _request(self, method: str, path: str, body: bytes) -> bytes:
         """Return the body of an answer 200. Raises Unavailable, Overloaded, or _Wrong for a 4xx."""

@@ -67,14 +67,18 @@ class KnownTime:
         self,
         clock: Clock,
         *,
-        receipt_as_of_ms: Callable[[], int | None],
+        receipt_as_of_ms: Callable[[], int | None] = lambda: None,
         written_ms: int = WRITTEN[1],
     ) -> None:
         """Take the clocks, and where to read the time of the newest receipt that was believed."""
         self._clock = clock
         self._receipt_as_of_ms = receipt_as_of_ms
-        self._written_ms = written_ms
+        self._noted_ms = written_ms
         self._told: _Told | None = None
+
+    def read_clock(self) -> Reading:
+        """Return all clocks of this moment, as they are."""
+        return self._clock.read()
 
     @property
     def passed_ms(self) -> int:
@@ -85,7 +89,17 @@ class KnownTime:
             # It is asked in the middle of a handshake: the outbox's trouble is told elsewhere.
             log.warning("receipt_time_not_read", error=str(error))
             receipt_ms = None
-        return max(self._written_ms, receipt_ms or 0)
+        return max(self._noted_ms, receipt_ms or 0)
+
+    def now_ms(self) -> int:
+        """Return the time that a contact told, carried on, or else what the clock shows."""
+        now = self._clock.read()
+        true_ms = self._carried_on(now)
+        return now.wall_ms if true_ms is None else true_ms
+
+    def note_receipt(self, as_of_ms: int) -> None:
+        """Learn from a receipt that was believed, for those who keep no newest one."""
+        self._noted_ms = max(self._noted_ms, as_of_ms)
 
     def tell(self, offset_ms: int, *, at: Reading) -> bool:
         """Learn from a contact with the log; return False if what it tells has long passed."""
@@ -102,8 +116,13 @@ class KnownTime:
         Once a contact has told the time it goes on by the monotonic clock, which nobody sets.
         """
         now = self._clock.read()
+        true_ms = self._carried_on(now)
+        if true_ms is None:
+            return "clock" if is_plausible(now.wall_ms, passed_ms=self.passed_ms) else "unknown"
+        return "clock" if abs(now.wall_ms - true_ms) <= AGREES_MS_MAX else true_ms
+
+    def _carried_on(self, now: Reading) -> int | None:
         told = self._told
         if told is None or told.at.boot != now.boot:
-            return "clock" if is_plausible(now.wall_ms, passed_ms=self.passed_ms) else "unknown"
-        true_ms = told.true_ms + now.mono_ms - told.at.mono_ms
-        return "clock" if abs(now.wall_ms - true_ms) <= AGREES_MS_MAX else true_ms
+            return None
+        return told.true_ms + now.mono_ms - told.at.mono_ms

@@ -219,12 +219,18 @@ class Outbox:
         with translated(self._path):
             return self._last_seq() + 1
 
-    def append(self, lines: Sequence[bytes], *, anchored: Mapping[str, int] | None = None) -> range:
+    def append(
+        self,
+        lines: Sequence[bytes],
+        *,
+        anchored: Mapping[str, int] | None = None,
+        by_relay: Mapping[str, int] | None = None,
+    ) -> range:
         """Store encoded events (`rekam.domain.events.encode`) in one transaction; give their seqs.
 
         When this returns they survive power loss (one fsync; tests/benchmarks/appends.py). All or
         none are stored. `anchored` remembers, in the same transaction, the clock offset that the
-        lines announce for boot sessions.
+        lines announce for boot sessions; `by_relay`, which they announce by a relay's word.
         Raises EventRejected for a line that is no event or passes EVENT_BYTES_MAX; OutboxFull at
         REFUSED_PERCENT of the budget (CRITICAL_REFUSED_PERCENT when all lines are of the critical
         lane) or on a full disk, where fewer lines may still fit; OutboxBusy when another process
@@ -249,6 +255,8 @@ class Outbox:
             seqs = self._insert(lines, heads)
             for boot, offset_ms in (anchored or {}).items():
                 self._connection.execute(_SQL["update_boot"], (offset_ms, boot))
+            for boot, offset_ms in (by_relay or {}).items():
+                self._connection.execute(_SQL["upsert_relay_anchor"], (boot, offset_ms))
             if is_looking:
                 self._require_room(CRITICAL_REFUSED_PERCENT if is_critical else REFUSED_PERCENT)
         self._boots.update(head.boot for head in heads)

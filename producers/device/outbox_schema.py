@@ -64,7 +64,7 @@ def _from_version_1(connection: apsw.Connection) -> None:
 
 
 def _from_version_2(connection: apsw.Connection) -> None:
-    """Add what version 3 remembers of refusals, inside a transaction."""
+    """Add what version 3 remembers of refusals and relays' clocks, inside a transaction."""
     connection.execute(_text("upgrade_2_to_3.sql"))
     connection.pragma("user_version", SCHEMA_VERSION)
 

@@ -334,11 +334,17 @@ FROM delivery WHERE epoch = ? AND state IN ('unsent', 'taken', 'refused', 'damag
 SELECT coalesce((SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) + 1, 0);
 
 -- name: select_boots
--- Boot sessions to anchor, and the current one.
-SELECT boot, first_wall_ms, offset_ms FROM boot
-WHERE offset_ms IS NULL OR boot = ?
-ORDER BY boot LIMIT ?;
+-- Boot sessions to anchor, the current one first, then those of which nobody has said anything.
+SELECT boot.boot, boot.first_wall_ms, boot.offset_ms, relay_anchor.offset_ms
+FROM boot LEFT JOIN relay_anchor ON relay_anchor.boot = boot.boot
+WHERE boot.offset_ms IS NULL OR boot.boot = ?1
+ORDER BY boot.boot <> ?1, relay_anchor.offset_ms IS NOT NULL, boot.boot LIMIT ?2;
 
 -- name: update_boot
 -- Remember the offset that was announced for a boot session.
 UPDATE boot SET offset_ms = ? WHERE boot = ?;
+
+-- name: upsert_relay_anchor
+-- Remember what was announced for a boot session by a relay's word.
+INSERT INTO relay_anchor (boot, offset_ms) VALUES (?, ?)
+ON CONFLICT (boot) DO UPDATE SET offset_ms = excluded.offset_ms;

@@ -38,6 +38,8 @@ class Delivery:
     verdicts: tuple[SegmentVerdict, ...]
     receipt: bytes | None = None
     """A signed receipt of this producer that came along, not verified."""
+    relay_ms: int | None = None
+    """The wall clock of who took custody, as it told with its answer."""
 
 
 class Route(Protocol):

@@ -187,6 +187,8 @@ class Sent:
     receipts: tuple[bytes, ...]
     taker: str | None
     """The first route, in their order, that took anything."""
+    relay_ms: int | None = None
+    """The wall clock of a relay that took custody of any of them last."""
 
 
 _NOT_SENT: Final = Outcome(SegmentVerdict("retry", code="not_sent"), "")
@@ -199,6 +201,7 @@ class _Attempt:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     receipts: list[bytes] = field(default_factory=list)
     error: Unavailable | Overloaded | None = None
+    relay_ms: int | None = None
 
     def merge(self, other: "_Attempt") -> None:
         """Take over what is better."""
@@ -207,6 +210,7 @@ class _Attempt:
             if known is None or _RANK[outcome.verdict.verdict] > _RANK[known.verdict.verdict]:
                 self.outcomes[place] = outcome
         self.receipts += other.receipts
+        self.relay_ms = other.relay_ms or self.relay_ms
 
     def left(self, count: int) -> list[int]:
         """Return the places that nobody took or refused."""
@@ -376,6 +380,7 @@ class Routing:
             outcomes=tuple(found.outcomes.get(place, _NOT_SENT) for place in range(len(segments))),
             receipts=tuple(found.receipts),
             taker=next((name for name in self.names if name in took), None),
+            relay_ms=found.relay_ms,
         )
 
     async def receipt(self, producer: ProducerId) -> bytes | None:
@@ -539,6 +544,7 @@ class Routing:
                 attempt.outcomes[place] = Outcome(verdict, one.name)
             if delivery.receipt is not None:
                 attempt.receipts.append(delivery.receipt)
+            attempt.relay_ms = delivery.relay_ms or attempt.relay_ms
             if all(verdict.verdict == "retry" for verdict in verdicts):
                 one.retries += 1
                 if len(piece) > 1 or one.retries >= RETRIES_MAX:

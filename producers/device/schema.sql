@@ -122,6 +122,13 @@ CREATE TABLE damaged_line (
     PRIMARY KEY (epoch, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- What a relay said of boot sessions' clocks, as it was last announced. It is kept apart: a contact
+-- with the log still has to say its own.
+CREATE TABLE relay_anchor (
+    boot      TEXT PRIMARY KEY,
+    offset_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Boot sessions of the events, and the clock offset that was last announced for each.
 CREATE TABLE boot (
     boot          TEXT PRIMARY KEY,

@@ -4,3 +4,8 @@ ALTER TABLE delivery ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE delivery ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE delivery ADD COLUMN refused_by TEXT;
 UPDATE delivery SET refused_by = route, refusals = 1 WHERE state = 'refused';
+
+CREATE TABLE relay_anchor (
+    boot      TEXT PRIMARY KEY,
+    offset_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

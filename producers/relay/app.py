@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from producers.device.files import sole_emitter
+from producers.device.known_time import KnownTime
 from producers.device.route import Route
 from producers.gateway.app import Tls, serve
 from producers.gateway.cursors import ReceiptCache
@@ -55,9 +56,11 @@ async def run_relay(
     now_ms: Callable[[], int],
     stopping: asyncio.Event,
     started: Callable[[str], None] = lambda _address: None,
+    known_time: KnownTime | None = None,
 ) -> None:
     """Take custody of segments and forward them until `stopping` is set; stops the routes.
 
+    `known_time` learns from upstream what devices are told of the time.
     Raises OutboxBusy when another relay works in this home, Misconfigured, Unavailable (the port
     is taken), and Corrupt when the store contradicts itself.
     """
@@ -70,6 +73,7 @@ async def run_relay(
             now_ms=now_ms,
             stopping=stopping,
             started=started,
+            known_time=known_time,
         )
 
 
@@ -82,15 +86,19 @@ async def serve_store(
     now_ms: Callable[[], int],
     stopping: asyncio.Event,
     started: Callable[[str], None] = lambda _address: None,
+    known_time: KnownTime | None = None,
 ) -> None:
     """Do what `run_relay` does, with a store that its owner closes."""
     async with AsyncExitStack() as stack:
         for route in routes:
             stack.push_async_callback(route.stop)
-        custody = Custody(store, ReceiptCache(trusted), now_ms=now_ms)
+        custody = Custody(store, ReceiptCache(trusted), now_ms=now_ms, known_time=known_time)
         stack.callback(custody.close)
-        forwarder = Forwarder(custody, routes, now_ms=now_ms, options=options.forwarder)
-        desk = Desk(custody, Metrics(), now_ms=now_ms, limits=options.limits)
+        forwarder = Forwarder(
+            custody, routes, now_ms=now_ms, options=options.forwarder, known_time=known_time
+        )
+        told_ms = now_ms if known_time is None else known_time.now_ms
+        desk = Desk(custody, Metrics(), now_ms=told_ms, limits=options.limits)
         async with asyncio.TaskGroup() as tasks:
             ending = asyncio.Event()
             forwarding = tasks.create_task(forwarder.run(ending), name="forwarder")

@@ -12,6 +12,8 @@ import msgspec
 import uvloop
 
 from producers.device.addresses import open_routes
+from producers.device.clock import DeviceClock
+from producers.device.known_time import KnownTime
 from producers.device.options import layer_option
 from producers.device.outbox_file import require_no_layer
 from producers.gateway.commands import tls_of
@@ -190,12 +192,14 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    known_time = KnownTime(DeviceClock())
     await run_relay(
         folder,
-        open_routes(routes, settings, ca=ca),
+        open_routes(routes, settings, ca=ca, certificate_time=known_time.certificate_moment),
         trusted=trusted,
         options=options,
         now_ms=lambda: time.time_ns() // 1_000_000,
         stopping=stopping,
         started=click.echo,
+        known_time=known_time,
     )

@@ -7,6 +7,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
+from producers.device.known_time import KnownTime
 from producers.gateway.backend import Outcome
 from producers.gateway.cursors import Known, ReceiptCache
 from producers.gateway.intake import Judged
@@ -34,9 +35,15 @@ class Custody:
     """Holds segments for others. All work on the store is done by one thread, in its order."""
 
     def __init__(
-        self, store: CustodyStore, receipts: ReceiptCache, *, now_ms: Callable[[], int]
+        self,
+        store: CustodyStore,
+        receipts: ReceiptCache,
+        *,
+        now_ms: Callable[[], int],
+        known_time: KnownTime | None = None,
     ) -> None:
         """Work on a store that its owner closes, after `close`."""
+        self._known_time = known_time
         self.receipts = receipts
         self.arrived = asyncio.Event()
         """Set whenever something new is stored; the forwarder clears it."""
@@ -162,10 +169,13 @@ class Custody:
 
     def _learn(self, raw: bytes) -> Known | None:
         try:
-            return self.receipts.learn(raw)
+            known = self.receipts.learn(raw)
         except ReceiptRejected as error:
             log.warning("receipt_rejected", reason=error.reason)
             return None
+        if self._known_time is not None:
+            self._known_time.note_receipt(known.receipt.as_of_ms)
+        return known
 
     async def missing(self) -> str | None:
         """Return None: a relay that runs takes segments, also while its upstream is away."""

@@ -18,9 +18,18 @@ from typing import Final, assert_never
 
 import structlog
 
+from producers.device.clock import Contact, Reading, offset_of
+from producers.device.known_time import KnownTime
 from producers.device.receipts import CUSTODY_MARK, is_custody, taken_by
 from producers.device.route import Route
-from producers.device.routing import Jitter, Outcome, Routing, RoutingOptions, retry_seconds
+from producers.device.routing import (
+    Jitter,
+    Outcome,
+    Routing,
+    RoutingOptions,
+    Sent,
+    retry_seconds,
+)
 from producers.relay.custody import Custody
 from producers.relay.store import HeldSegment, Settled, State
 from rekam.domain.errors import CustodyFull, Overloaded, Unavailable
@@ -69,11 +78,13 @@ class Forwarder:
         now_ms: Callable[[], int],
         options: ForwarderOptions = ForwarderOptions(),
         jitter: Jitter | None = None,
+        known_time: KnownTime | None = None,
     ) -> None:
         """Take the ways upstream, in the order in which they are tried."""
         assert routes  # noqa: S101 - our own bug
         self._custody = custody
         self._now_ms, self._options = now_ms, options
+        self._known_time = known_time
         self._jitter = random.Random() if jitter is None else jitter  # noqa: S311 - no secret
         self._backing_off = RoutingOptions(
             retry_seconds_first=options.back_off_seconds_first,
@@ -128,6 +139,7 @@ class Forwarder:
         if batch is None:
             return False
         self._demote(batch.segments)
+        before = None if self._known_time is None else self._known_time.read_clock()
         sent = await self._routing.send(
             [one.raw for one in batch.segments],
             producer=batch.producer,
@@ -136,6 +148,7 @@ class Forwarder:
                 for one in batch.segments
             ],
         )
+        self._learn_time(before, sent)
         states = [
             self._settled(one, outcome)
             for one, outcome in zip(batch.segments, sent.outcomes, strict=True)
@@ -174,6 +187,18 @@ class Forwarder:
     async def _learn(self, raw: bytes) -> None:
         for route in await self._custody.learn(raw):
             self._routing.forgive(route.removesuffix(CUSTODY_MARK))
+
+    def _learn_time(self, before: Reading | None, sent: Sent) -> None:
+        """Learn the time from the log's append time: devices are told it, and certificates too."""
+        times = [
+            one.verdict.append_ms for one in sent.outcomes if one.verdict.append_ms is not None
+        ]
+        if self._known_time is None or before is None or not times:
+            return
+        after = self._known_time.read_clock()
+        offset_ms = offset_of(Contact(before=before, after=after, append_ms=max(times)))
+        if offset_ms is not None:
+            self._known_time.tell(offset_ms, at=after)
 
     def _settled(self, one: HeldSegment, outcome: Outcome) -> Settled:
         """Return what to remember of a segment: its state, when it is due again, and by whom."""

@@ -27,7 +27,7 @@ from projections.registry.facts import (
     ProducerFact,
     Revoked,
 )
-from rekam.domain.clocks import OfficeZone, occurred_on
+from rekam.domain.clocks import RELAY_SOURCES, OfficeZone, occurred_on
 from rekam.domain.ids import KeyId
 from rekam.domain.keys import VerifyKey
 from rekam.domain.ranges import RangeSet
@@ -64,9 +64,7 @@ def context_of(facts: Iterable[ProducerFact], *, root: VerifyKey | None = None) 
     """
     known = [*facts]
     keys = {key.id: key for fact in known if (key := _key_in(fact)) is not None}
-    anchors = {
-        fact.data.boot: fact.data.offset_ms for fact in known if isinstance(fact.data, Anchor)
-    }
+    anchors = _anchors(known, by_relay=True) | _anchors(known, by_relay=False)
     if root is not None:
         return ProducerContext(kind="registrar", keys={**keys, root.id: root}, anchors=anchors)
     enrolment: Enrolled | None = None
@@ -91,6 +89,15 @@ def context_of(facts: Iterable[ProducerFact], *, root: VerifyKey | None = None) 
     )
 
 
+def _anchors(facts: Iterable[ProducerFact], *, by_relay: bool) -> dict[str, int]:
+    """Return the latest word on each session, of relays alone or of all others."""
+    return {
+        fact.data.boot: fact.data.offset_ms
+        for fact in facts
+        if isinstance(fact.data, Anchor) and (fact.data.source in RELAY_SOURCES) is by_relay
+    }
+
+
 def _key_in(fact: ProducerFact) -> VerifyKey | None:
     return VerifyKey(fact.data.key) if isinstance(fact.data, Enrolled | KeyAdded) else None
 
@@ -98,6 +105,10 @@ def _key_in(fact: ProducerFact) -> VerifyKey | None:
 Statement = tuple[str | None, int, int | None]
 """(kind, enrolled_ms, revoked_ms)"""
 NO_STATEMENT: Final[Statement] = (None, 0, None)
+
+
+_Told = tuple[date, bool, FactId, int]
+"""An anchor: since when it is known, whether it is more than a relay's word, its place, offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +136,14 @@ def timeline_of(
     `root` is the trust root's key, for the registrar alone.
     """
     keys: dict[KeyId, date] = {}
-    anchors: dict[str, list[tuple[date, FactId, int]]] = {}
+    anchors: dict[str, list[_Told]] = {}
     spoken: list[ProducerFact] = []
     for fact in facts:
         data = fact.data
         if isinstance(data, Anchor):
             told = anchors.setdefault(data.boot, [])
-            told.append((known_since(fact, zone), fact.id, data.offset_ms))
+            is_strong = data.source not in RELAY_SOURCES
+            told.append((known_since(fact, zone), is_strong, fact.id, data.offset_ms))
         elif (key := _key_in(fact)) is not None:
             since = known_since(fact, zone)
             keys[key.id] = min(since, keys.get(key.id, since))
@@ -174,14 +186,17 @@ def services_of(statements: Iterable[tuple[date, Statement]]) -> tuple[tuple[dat
     return tuple(times)
 
 
-def _offsets(told: list[tuple[date, FactId, int]]) -> tuple[tuple[date, int], ...]:
-    """Return what the clock was thought to be; the latest word by its place in life stands."""
+def _offsets(told: list[_Told]) -> tuple[tuple[date, int], ...]:
+    """Return what the clock was thought to be.
+
+    The latest word by its place in life stands; a relay's only while nobody else has said any.
+    """
     steps: list[tuple[date, int]] = []
-    latest: FactId | None = None
-    for day, place, offset_ms in sorted(told):
-        if latest is not None and place < latest:
+    latest: tuple[bool, FactId] | None = None
+    for day, is_strong, place, offset_ms in sorted(told):
+        if latest is not None and (is_strong, place) < latest:
             continue
-        latest = place
+        latest = is_strong, place
         if steps and steps[-1][0] == day:
             steps.pop()
         if not steps or steps[-1][1] != offset_ms:

@@ -75,7 +75,10 @@ class Route(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
 
 
 class Anchor(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
-    """A word on the clock of one boot session; the latest by (epoch, seq) stands."""
+    """A word on the clock of one boot session; the latest by (epoch, seq) stands.
+
+    A relay's (RELAY_SOURCES) stands only as long as there is no other.
+    """
 
     boot: str
     offset_ms: int

@@ -19,6 +19,11 @@ APPEND_DAYS_MAX: Final = 4096
 HOURS_REMEMBERED_MAX: Final = 100_000
 """Of how many hours the day is remembered: eleven years of them, some 10 MB."""
 
+RELAY_SOURCES: Final = frozenset({"relay", "relay_carried"})
+"""Of an anchor's `source`: a relay's clock told it, in this boot session or in a later one. It
+dates a session of which the log itself has said nothing, and nothing else: a relay's clock is one
+of many, and nobody looks after it."""
+
 _HOUR_MS: Final = 3600 * 1000
 _CALENDAR_MS_MIN: Final = -62_135_510_400_000  # 0001-01-02
 _CALENDAR_MS_MAX: Final = 253_402_128_000_000  # 9999-12-30

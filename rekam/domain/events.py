@@ -168,6 +168,9 @@ class ClockAnchored(_Data, frozen=True):
     anchored_boot: Label
     offset_ms: Milliseconds
     source: Label
+    """Who told it: `broker` (append time), `carried` from a later session, or `relay` and
+    `relay_carried`, which count only where nobody else has told any. Open: others count as broker.
+    """
 
 
 # -- registry ----------------------------------------------------------------------------------

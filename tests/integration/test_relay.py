@@ -11,16 +11,20 @@ from pathlib import Path
 import httpx
 import pytest
 
+from producers.device.emitter import drain
 from producers.device.gateway_route import GatewayRoute
+from producers.device.known_time import KnownTime
 from producers.device.route import SegmentVerdict
 from producers.relay.forwarder import ForwarderOptions
 from producers.relay.store import CustodyStore
 from rekam.domain.errors import Corrupt, OutboxBusy
+from rekam.domain.events import ClockAnchored, decode
 from rekam.domain.keys import SigningKey
 from rekam.domain.receipt import EpochReceipt, Receipt, Run, sign_receipt
-from rekam.domain.segment import parse
+from rekam.domain.segment import open_body, parse
 from rekam.embedded.kafka import EmbeddedKafka
 from tests.support.broker import Topics
+from tests.support.device import READER, beat, new_home
 from tests.support.gateway import (
     RECEIPT_KEY,
     Gateway,
@@ -33,7 +37,8 @@ from tests.support.gateway import (
     records_of,
     sealed,
 )
-from tests.support.relay import EAGER, Upstream, held_at, relay_at
+from tests.support.relay import EAGER, Upstream, held_at, now_ms, relay_at
+from tests.support.routes import YEAR_MS, Years
 from tests.support.segments import authentic, pack
 from tests.support.waiting import until
 
@@ -408,6 +413,46 @@ async def test_through_a_relay_and_a_gateway_a_segment_reaches_the_log_and_its_r
             await until_holding(tmp_path, 0)
             assert receipt in (await _cursor(relay)).encode()
     assert await _values(kafka, log_topics.segments) == raws
+
+
+async def test_a_relay_whose_clock_is_wrong_tells_the_time_that_the_log_told_it(
+    kafka: EmbeddedKafka, topics: Topics, tmp_path: Path
+) -> None:
+    """And a device that meets the relay alone is anchored by that."""
+    log_topics = await make_topics(topics)
+    known = KnownTime(Years(ahead=3))
+    async with gateway_on(kafka.bootstrap, log_topics) as gateway:
+        await gateway.until_ready()
+        upstream = GatewayRoute(gateway.address)
+        async with relay_at(tmp_path / "relay", upstream, known_time=known) as relay:
+            assert (await _told_ms(relay)) - now_ms() > 2 * YEAR_MS
+            await relay.verdicts(*sealed(life(), 2))
+
+            async def is_told() -> bool:
+                return abs(await _told_ms(relay) - now_ms()) < 60_000
+
+            await until(is_told)
+            clock = Years(ahead=-56)
+            with new_home(tmp_path / "home", producer="recorder-2") as home:
+                home.outbox.append([beat(clock, 1)])
+                async with GatewayRoute(relay.address, label="relay") as route:
+                    await drain(home, route, clock=clock)
+
+            async def are_logged() -> bool:
+                return len(await _values(kafka, log_topics.segments)) >= 4
+
+            await until(are_logged)
+    raws = await _values(kafka, log_topics.segments)
+    ours = [parse(raw) for raw in raws if parse(raw).header.producer == "recorder-2"]
+    events = [decode(line).data for segment in ours for line in open_body(segment, READER)]
+    (anchor,) = [one for one in events if isinstance(one, ClockAnchored)]
+    assert anchor.source == "relay"
+    assert abs(anchor.offset_ms - 56 * YEAR_MS) < 60_000
+
+
+async def _told_ms(relay: Gateway) -> int:
+    told: int = (await relay.http.get("/v1/producers/recorder-9/cursor")).json()["server_ms"]
+    return told
 
 
 async def _values(kafka: EmbeddedKafka, topic: str) -> list[bytes]:

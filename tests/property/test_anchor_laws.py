@@ -3,14 +3,19 @@
 import asyncio
 import random
 from collections.abc import Collection, Sequence
+from datetime import date
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.digest import differences, digests_of
+from projections.facts import COUNTS
 from projections.memory_store import MemoryStore
+from projections.registry.context import context_of, timeline_of
+from projections.registry.facts import Anchor, ProducerFact
 from projections.rows import AnchorKey, LedgerRow
 from rekam.domain import events
+from rekam.domain.clocks import RELAY_SOURCES
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
 from rekam.domain.log import LogRecord
@@ -30,6 +35,7 @@ from tests.support.history import (
 )
 
 BOOTS = 5
+SOURCES = ("broker", "carried", "relay", "relay_carried")
 DEVICE = ProducerId("dev-a")
 
 
@@ -59,7 +65,11 @@ def sessions(seed: int) -> list[LogRecord]:
                 life.event(captured(choose.randrange(6), f"r-{number}-{turn}"), wall_ms=wall_ms)
             )
             if choose.random() < 0.35:
-                told = anchored(f"boot-{choose.randrange(BOOTS)}", choose.randrange(3) * DAY_MS)
+                told = anchored(
+                    f"boot-{choose.randrange(BOOTS)}",
+                    choose.randrange(3) * DAY_MS,
+                    source=choose.choice(SOURCES),
+                )
                 happened.append(life.event(told, wall_ms=wall_ms))
         before = (life.next_seq, life.prev)
         raw = life.seal(*happened)
@@ -85,6 +95,65 @@ def test_anchors_in_any_order_give_the_same_rows(seed: int, order: random.Random
     cuts = sorted(order.randrange(len(shuffled)) for _ in range(order.randrange(9)))
     other = asyncio.run(fold_all(shuffled, cuts))
     assert differences(digests_of(straight.tables()), digests_of(other.tables())) == []
+
+
+ANCHORS = st.lists(
+    st.tuples(
+        st.integers(1, 2),
+        st.integers(1, 9),
+        st.integers(0, 6),
+        st.sampled_from(("boot-0", "boot-1")),
+        st.integers(0, 3),
+        st.sampled_from(SOURCES),
+    ),
+    max_size=12,
+    unique_by=lambda told: told[:2],
+)
+"""(epoch, seq, day since which it is known, boot session, offset, source)"""
+
+
+@given(told=ANCHORS, order=st.randoms(use_true_random=False))
+@settings(max_examples=300)
+def test_a_relay_s_word_moves_no_date_that_is_known_without_it(
+    told: list[tuple[int, int, int, str, int, str]], order: random.Random
+) -> None:
+    facts = [
+        ProducerFact(
+            producer=DEVICE,
+            epoch=epoch,
+            seq=seq,
+            variant=b"",
+            known_ms=START_MS + day * DAY_MS,
+            wall_ms=0,
+            boot=boot,
+            verdict=COUNTS,
+            occurred_on=None,
+            data=Anchor(boot, offset_ms, source),
+        )
+        for epoch, seq, day, boot, offset_ms, source in told
+    ]
+    order.shuffle(facts)
+    strong = [fact for fact in facts if _source(fact) not in RELAY_SOURCES]
+    whole, without = timeline_of(facts, RULES.zone), timeline_of(strong, RULES.zone)
+    ends = {boot: steps[-1][1] for boot, steps in whole.anchors.items()}
+    in_order = sorted(facts, key=lambda fact: fact.id)
+    assert ends == context_of(in_order).anchors
+    for boot, steps in without.anchors.items():
+        for day in {turn for turn, _ in (*steps, *whole.anchors[boot])}:
+            if (stood := _at(steps, day)) is not None:
+                assert _at(whole.anchors[boot], day) == stood
+    for boot in {boot for _, _, _, boot, _, _ in told}:
+        assert boot in whole.anchors, "a relay's word is better than none"
+
+
+def _at(steps: Sequence[tuple[date, int]], day: date) -> int | None:
+    """Return the offset that stood at the end of a day."""
+    return next((offset_ms for turn, offset_ms in reversed(steps) if turn <= day), None)
+
+
+def _source(fact: ProducerFact) -> str:
+    assert isinstance(fact.data, Anchor)
+    return fact.data.source
 
 
 class AskedStore(MemoryStore):

@@ -163,6 +163,8 @@ DATA: tuple[EventData, ...] = (
     RecordingWithdrawn(
         recording="r-1", nik=NIK, reason="NIK orang lain", producer="recorder-64.08.04-1"
     ),
+    ClockAnchored(anchored_boot="boot-a", offset_ms=-94_608_000_000, source="relay"),
+    ClockAnchored(anchored_boot="boot-b", offset_ms=-94_608_000_000, source="relay_carried"),
 )
 
 EVENTS = tuple(

@@ -104,9 +104,9 @@ def captured(person: int, recording: str, desa: str = DESA[0]) -> events.Recordi
     )
 
 
-def anchored(boot: str, offset_ms: int = 0) -> events.ClockAnchored:
+def anchored(boot: str, offset_ms: int = 0, *, source: str = "test") -> events.ClockAnchored:
     """Return an anchor of a boot session."""
-    return events.ClockAnchored(anchored_boot=boot, offset_ms=offset_ms, source="test")
+    return events.ClockAnchored(anchored_boot=boot, offset_ms=offset_ms, source=source)
 
 
 @dataclass

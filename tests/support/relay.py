@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from producers.device.gateway_route import GatewayRoute
+from producers.device.known_time import KnownTime
 from producers.device.outbox_file import Storage
 from producers.device.route import Delivery, Route, SegmentVerdict
 from producers.gateway.app import Tls
@@ -129,6 +130,7 @@ async def relay_at(
     limits: Limits | None = None,
     tls: Tls | None = None,
     ca: Path | None = None,
+    known_time: KnownTime | None = None,
 ) -> AsyncIterator[Gateway]:
     """Give a running relay; its client trusts the authority `ca` alone, if that is given."""
     stopping = asyncio.Event()
@@ -149,6 +151,7 @@ async def relay_at(
                 now_ms=now_ms,
                 stopping=stopping,
                 started=address.set_result,
+                known_time=known_time,
             )
         )
         found = await address

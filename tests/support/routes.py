@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from producers.device.clock import Reading
+from producers.device.clock import DeviceClock, Reading
 from producers.device.route import Delivery, SegmentVerdict, Verdict
 from rekam.domain.errors import Overloaded, Unavailable
 from rekam.domain.events import Event, Heartbeat, decode, encode
@@ -13,6 +13,7 @@ from rekam.domain.keys import SigningKey
 from rekam.domain.segment import Sealed, open_body, opening_hash, parse, seal
 from tests.support.device import READER
 
+YEAR_MS = 365 * 86_400_000
 NOW_MS = 1_522_454_400_000
 SIGNING_KEY = SigningKey.from_seed(bytes([5]) * 32)
 
@@ -26,6 +27,17 @@ class SteadyClock:
 
     def read(self) -> Reading:
         return Reading(NOW_MS, self.mono_ms, self.boot)
+
+
+@dataclass
+class Years:
+    """This machine's clocks, with a wall clock that is some years ahead."""
+
+    ahead: int
+
+    def read(self) -> Reading:
+        now = DeviceClock().read()
+        return Reading(now.wall_ms + self.ahead * YEAR_MS, now.mono_ms, now.boot)
 
 
 @dataclass
@@ -59,6 +71,8 @@ class ObedientRoute:
     unwanted: set[bytes] = field(default_factory=set)
     """Segments that get `verdict`; none: all of them do."""
     receipts: bytes | None = None
+    relay_ms: int | None = None
+    """What it tells of its clock when it takes custody."""
     log: list[bytes] = field(default_factory=list)
     tries: int = 0
     sizes: list[int] = field(default_factory=list)
@@ -86,7 +100,8 @@ class ObedientRoute:
             for raw, verdict in zip(segments, verdicts, strict=True)
             if verdict.verdict in {"logged", "custody"}
         )
-        return Delivery(verdicts)
+        relay_ms = self.relay_ms if self.verdict == "custody" else None
+        return Delivery(verdicts, relay_ms=relay_ms)
 
     def _judged(self, raw: bytes) -> SegmentVerdict:
         if self.unwanted and raw not in self.unwanted:

@@ -744,3 +744,63 @@ async def test_a_contact_that_tells_a_time_long_passed_anchors_nothing(tmp_path:
         beats(home, 2)
         await drain(home, route, clock=clock, options=options, known_time=known)
     assert any(isinstance(event.data, ClockAnchored) for event in route.events())
+
+
+RELAY = "relay"
+ANCHORING = replace(QUIET, anchors=True)
+
+
+def known_at(clock: SteadyClock) -> KnownTime:
+    return KnownTime(clock, receipt_as_of_ms=lambda: NOW_MS, written_ms=0)
+
+
+def anchors_in(*routes: ObedientRoute) -> list[ClockAnchored]:
+    found = [event.data for route in routes for event in route.events()]
+    return [one for one in found if isinstance(one, ClockAnchored)]
+
+
+async def test_a_device_that_meets_a_relay_alone_is_anchored_by_its_clock_and_says_so(
+    tmp_path: Path,
+) -> None:
+    relay = ObedientRoute(RELAY, verdict="custody", relay_ms=NOW_MS + 90_000)
+    with new_home(tmp_path) as home:
+        for clock in (SteadyClock(boot="boot-0"), SteadyClock(), SteadyClock(mono_ms=9_000)):
+            now = clock.read()
+            fact = Event(now.wall_ms, now.mono_ms, now.boot, Heartbeat(queue_events=1))
+            if clock.boot == "boot-0":  # a session without any contact
+                home.outbox.append([encode(fact)])
+                continue
+            home.outbox.append([encode(fact)])
+            await drain(home, relay, clock=clock, options=ANCHORING, known_time=known_at(clock))
+    assert anchors_in(relay) == [
+        ClockAnchored(anchored_boot="boot-1", offset_ms=90_000, source="relay"),
+        ClockAnchored(anchored_boot="boot-0", offset_ms=90_000, source="relay_carried"),
+    ], "each once, also when the device is started again"
+
+
+async def test_the_log_still_says_its_own_where_a_relay_has_spoken(tmp_path: Path) -> None:
+    relay = ObedientRoute(RELAY, verdict="custody", relay_ms=NOW_MS + 90_000)
+    kafka, clock = ObedientRoute("kafka", append_ms=NOW_MS + 1_000), SteadyClock()
+    with new_home(tmp_path) as home:
+        known = known_at(clock)
+        beats(home, 1)
+        await drain(home, relay, clock=clock, options=ANCHORING, known_time=known)
+        beats(home, 2)
+        await drain(home, kafka, clock=clock, options=ANCHORING, known_time=known)
+        beats(home, 3)
+        relay.relay_ms = NOW_MS + 10_000_000
+        await drain(home, relay, clock=clock, options=ANCHORING, known_time=known)
+    assert [(one.source, one.offset_ms) for one in anchors_in(kafka)] == [("broker", 1_000)]
+    assert [one.source for one in anchors_in(relay)] == ["relay"], "the log has spoken"
+
+
+@pytest.mark.parametrize("days", [-30, 3 * 365], ids=["long-passed", "years-ahead"])
+async def test_a_relay_whose_clock_cannot_be_right_anchors_nothing(
+    tmp_path: Path, days: int
+) -> None:
+    relay = ObedientRoute(RELAY, verdict="custody", relay_ms=NOW_MS + days * 86_400_000)
+    clock = SteadyClock()
+    with new_home(tmp_path) as home:
+        beats(home, 1)
+        await drain(home, relay, clock=clock, options=ANCHORING, known_time=known_at(clock))
+    assert anchors_in(relay) == []

@@ -559,6 +559,7 @@ def test_an_outbox_of_version_2_is_brought_up_and_knows_what_was_refused(path: P
     connection.execute("ALTER TABLE delivery DROP COLUMN tries")
     connection.execute("ALTER TABLE delivery DROP COLUMN refusals")
     connection.execute("ALTER TABLE delivery DROP COLUMN refused_by")
+    connection.execute("DROP TABLE relay_anchor")
     connection.pragma("user_version", 2)
     connection.close()
     with Outbox.open(path, storage=PLAIN) as outbox:
@@ -566,6 +567,24 @@ def test_an_outbox_of_version_2_is_brought_up_and_knows_what_was_refused(path: P
         receive(outbox, [second], gaps=((1, 2),), now=reading(AGAIN_MS))
         (again,) = outbox.unsent(limit_bytes=ALL)
         assert (again, again.refused_by) == (first, "gateway")
+
+
+def test_an_outbox_of_version_2_is_brought_up_with_all_that_is_in_it(path: Path) -> None:
+    with made(path, segments=2) as outbox:
+        waiting = outbox.unsent(limit_bytes=ALL)
+        outbox.append([line(8)], anchored={"b": 7})
+    connection = apsw.Connection(str(path))
+    for column in ("tries", "refusals", "refused_by"):
+        connection.execute(f"ALTER TABLE delivery DROP COLUMN {column}")
+    connection.execute("DROP TABLE relay_anchor")
+    connection.pragma("user_version", 2)
+    connection.close()
+    for _ in range(2):
+        with Outbox.open(path, storage=PLAIN) as outbox:
+            assert outbox.unsent(limit_bytes=ALL) == waiting
+            outbox.append([line(9)], by_relay={"b": 9})
+            (session,) = outbox.boots("b")
+            assert (session.offset_ms, session.relay_offset_ms) == (7, 9)
 
 
 def test_a_file_of_random_bytes_is_corrupt(path: Path) -> None:

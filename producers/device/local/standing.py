@@ -71,7 +71,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     emitter_pid: int | None
     wall_ms: int
     clock_offset_ms: int | None
-    """True time minus wall time in this boot session; None before its first contact."""
+    """True time minus wall time in this boot session, by the log's word or else a relay's; None
+    before its first contact."""
     routes: tuple[RouteStanding, ...] = ()
     salvages: tuple[Salvage, ...] = ()
     """What was found in each outbox that was damaged and set aside; its file is still here."""
@@ -111,7 +112,10 @@ def standing_of(
 ) -> Standing:
     """Return how a home stands now. Reads no event and no segment."""
     found = home.outbox.status()
-    offsets = {session.boot: session.offset_ms for session in home.outbox.boots(now.boot)}
+    offsets = {
+        session.boot: session.relay_offset_ms if session.offset_ms is None else session.offset_ms
+        for session in home.outbox.boots(now.boot)
+    }
     receipt = home.last_receipt()
     overdue = home.outbox.overdue(now=now, seconds=RECEIPT_SECONDS_MAX)
     return Standing(
