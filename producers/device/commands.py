@@ -284,6 +284,8 @@ def _reader_key(path: Path) -> ReaderPublicKey:
         return ReaderPublicKey.from_text(path.read_text("ascii"))
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured([f"--reader {path}: cannot be read as text; wanted base64"]) from error
+    except Misconfigured as error:
+        raise Misconfigured([f"--reader {path}: {fault}" for fault in error.faults]) from error
 
 
 def _producer_id(text: str) -> ProducerId:

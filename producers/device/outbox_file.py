@@ -91,6 +91,11 @@ def _ballast_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.ballast")
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the file under an outbox or a store, and what SQLite and we keep beside it."""
+    return path, wal_of(path), path.with_name(f"{path.name}-shm"), _ballast_of(path)
+
+
 def connect(path: Path, storage: Storage) -> apsw.Connection:
     """Open the file with everything that durability and privacy rest on.
 
@@ -226,9 +231,7 @@ def require_budget(path: Path, storage: Storage) -> None:
     """
     folder = next(one for one in path.absolute().parents if one.is_dir())
     found = os.statvfs(folder)
-    taken = sum(
-        file.stat().st_size for file in (path, wal_of(path), _ballast_of(path)) if file.exists()
-    )
+    taken = sum(file.stat().st_size for file in files_of(path) if file.exists())
     least = max(OUTBOX_BYTES_MIN, path.stat().st_size if path.exists() else 0)
     most = found.f_bavail * found.f_frsize + taken - storage.ballast_bytes
     if not least <= storage.bytes_max <= most:

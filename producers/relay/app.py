@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import structlog
 
 from producers.device.files import sole_emitter
 from producers.device.known_time import KnownTime
+from producers.device.outbox_file import files_of
 from producers.device.route import Route
 from producers.gateway.app import Tls, serve
 from producers.gateway.cursors import ReceiptCache
@@ -62,9 +63,17 @@ async def run_relay(
 
     `known_time` learns from upstream what devices are told of the time.
     Raises OutboxBusy when another relay works in this home, Misconfigured, Unavailable (the port
-    is taken), and Corrupt when the store contradicts itself.
+    is taken), and Corrupt when the store contradicts itself. A home that was made for it is gone
+    again when it did not come to take anything.
     """
-    with _owned_store(home, bytes_max=options.bytes_max) as store:
+    has_started = False
+
+    def note_start(address: str) -> None:
+        nonlocal has_started
+        has_started = True
+        started(address)
+
+    with _owned_store(home, bytes_max=options.bytes_max, is_used=lambda: has_started) as store:
         await serve_store(
             store,
             routes,
@@ -72,7 +81,7 @@ async def run_relay(
             options=options,
             now_ms=now_ms,
             stopping=stopping,
-            started=started,
+            started=note_start,
             known_time=known_time,
         )
 
@@ -117,19 +126,39 @@ async def serve_store(
 
 
 @contextmanager
-def _owned_store(home: Path, *, bytes_max: int) -> Iterator[CustodyStore]:
-    """Be the one relay of a home, which is made if it is not there, while the block runs."""
+def _owned_store(
+    home: Path, *, bytes_max: int, is_used: Callable[[], bool]
+) -> Iterator[CustodyStore]:
+    """Be the one relay of a home, which is made if it is not there, while the block runs.
+
+    When the block fails before the home is used, what was made is removed.
+    """
     home = home.absolute()
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(
             [f"--home {home}: wanted a folder that can be written ({error.strerror})"]
         ) from error
-    with (
-        sole_emitter(home / LOCK_FILE),
-        CustodyStore.open(
-            home / STORE_FILE, storage=replace(STORAGE, bytes_max=bytes_max)
-        ) as store,
-    ):
-        yield store
+    with sole_emitter(home / LOCK_FILE):
+        try:
+            with CustodyStore.open(
+                home / STORE_FILE, storage=replace(STORAGE, bytes_max=bytes_max)
+            ) as store:
+                yield store
+        except BaseException:
+            # While the lock is ours: nobody else can have begun here.
+            if made and not is_used():
+                _remove(made)
+            raise
+
+
+def _remove(made: Sequence[Path]) -> None:
+    """Remove a new home with its empty store, and the folders that were made for it."""
+    home, *_ = made
+    for file in (*files_of(home / STORE_FILE), home / LOCK_FILE):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):  # Somebody has put something there meanwhile.
+        for folder in made:
+            folder.rmdir()

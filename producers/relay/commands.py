@@ -177,6 +177,8 @@ def _key(path: Path) -> VerifyKey:
         raise Misconfigured(
             [f"--receipt-key {path}: cannot be read as text; wanted base64"]
         ) from error
+    except Misconfigured as error:
+        raise Misconfigured([f"--receipt-key {path}: {fault}" for fault in error.faults]) from error
 
 
 async def _run(

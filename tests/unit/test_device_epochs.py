@@ -169,6 +169,16 @@ def test_init_trusts_the_receipt_key_that_it_is_given(tmp_path: Path) -> None:
         assert home.receipt_keys == {TWO.id: TWO}
 
 
+def test_init_names_the_file_that_is_no_reader_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reader.pub").write_text("junk")
+    words = ["--producer", "dev-1", "--in-container-layer", "--home", str(tmp_path / "home")]
+    assert run(["device", "init", *words, "--reader", str(tmp_path / "reader.pub")]) == 2
+    assert f"--reader {tmp_path / 'reader.pub'}: " in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
+
+
 def test_trust_receipts_replaces_the_keys(folder: Path, tmp_path: Path) -> None:
     receipt = tmp_path / "receipt.pub"
     receipt.write_text(TWO.to_text())
