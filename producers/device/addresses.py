@@ -67,15 +67,20 @@ def open_routes(
     *,
     ca: Path | None = None,
     certificate_time: CertificateTime = by_clock,
+    carrier: Literal["relay", "usb"] | None = None,
 ) -> list[Route]:
     """Return a route for each address, in order; without one, that to the settings' Kafka.
 
     Servers show certificates of a CA of the system, or of `ca`, valid at `certificate_time`.
+    A `carrier` brings what others sealed, and the log tells so (docs/routes.md).
     Nothing is connected yet. Raises Misconfigured, naming every address that is none.
     """
+
+    def opened(address: RouteAddress) -> Route:
+        return _open(address, settings, ca=ca, certificate_time=certificate_time, carrier=carrier)
+
     if not texts:
-        kafka = RouteAddress("kafka", kafka_bootstrap(settings))
-        return [_open(kafka, settings, ca, certificate_time)]
+        return [opened(RouteAddress("kafka", kafka_bootstrap(settings)))]
     addresses: list[RouteAddress] = []
     faults: list[str] = []
     if len(texts) > ROUTES_MAX:
@@ -87,23 +92,35 @@ def open_routes(
             faults.extend(error.faults)
     if faults:
         raise Misconfigured(faults)
-    return [_open(address, settings, ca, certificate_time) for address in addresses]
+    return [opened(address) for address in addresses]
 
 
 def _open(
-    address: RouteAddress, settings: Settings, ca: Path | None, certificate_time: CertificateTime
+    address: RouteAddress,
+    settings: Settings,
+    *,
+    ca: Path | None,
+    certificate_time: CertificateTime,
+    carrier: Literal["relay", "usb"] | None,
 ) -> Route:
     # Each client takes 10 to 16 MB of memory when it is imported; a tablet has room for one.
     if address.kind == "kafka":
         from producers.device.kafka_route import KafkaRoute
 
         return KafkaRoute(
-            address.target, settings.kafka_security, certificate_time=certificate_time
+            address.target,
+            settings.kafka_security,
+            arrival=carrier or "kafka",
+            certificate_time=certificate_time,
         )
     from producers.device.gateway_route import GatewayRoute
 
     return GatewayRoute(
-        address.target, ca=ca, label=address.kind, certificate_time=certificate_time
+        address.target,
+        ca=ca,
+        label=address.kind,
+        certificate_time=certificate_time,
+        carrier=carrier,
     )
 
 

@@ -28,6 +28,7 @@ from producers.device.server_check import ServerCheck, dates_refused
 from rekam.domain import segment as segments_v1
 from rekam.domain.errors import Held, Misconfigured, Overloaded, SegmentRejected, Unavailable
 from rekam.domain.ids import ProducerId
+from rekam.domain.log import ROUTE_HEADER
 from rekam.domain.receipt import RECEIPT_BYTES_MAX
 
 CONTENT_TYPE: Final = "application/vnd.rekam.segments"
@@ -49,6 +50,10 @@ TIME_MS_MAX: Final = 2**53
 
 _SPLITTABLE: Final = frozenset({400, 413, 422})
 """Answers that may mean one segment of several, or their number."""
+
+
+Carrier = Literal["relay", "usb"]
+"""Who may hand on what others sealed."""
 
 
 class _Result(msgspec.Struct, frozen=True):
@@ -105,6 +110,7 @@ class GatewayRoute:
         ca: Path | None = None,
         label: Literal["gateway", "relay"] = "gateway",
         certificate_time: CertificateTime = by_clock,
+        carrier: Carrier | None = None,
         connect_seconds_max: float = CONNECT_SECONDS_MAX,
         answer_seconds_max: float = ANSWER_SECONDS_MAX,
     ) -> None:
@@ -112,8 +118,10 @@ class GatewayRoute:
 
         Its certificate must be signed by a CA of this system, or one of `ca`, and be valid at
         `certificate_time`. Raises Misconfigured when that file holds none.
+        `carrier` is who sends what others sealed: the server is told.
         """
         self.label = label
+        self._told = [] if carrier is None else [(ROUTE_HEADER, carrier)]
         self._url = url.rstrip("/")
         self._answer_seconds_max = answer_seconds_max
         self._client = HttpClient(
@@ -222,7 +230,7 @@ class GatewayRoute:
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._client.request(
-                    method, path, body=body, media_type=CONTENT_TYPE
+                    method, path, body=body, media_type=CONTENT_TYPE, headers=self._told
                 )
         except AnswerTooLarge as error:
             raise self._garbage(f"more than {ANSWER_BYTES_MAX} bytes") from error

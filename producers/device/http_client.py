@@ -10,7 +10,7 @@ one leaves out is left out on purpose: proxies, redirects, cookies, compression,
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -98,9 +98,17 @@ class HttpClient:
         self._idle: list[_Connection] = []
 
     async def request(
-        self, method: str, path: str, *, body: bytes = b"", media_type: str = ""
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        media_type: str = "",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> Answer:
         """Send one request, once, and return the whole answer, which may come before all is sent.
+
+        `headers` are given besides those that every request has.
 
         How long the answer may take is the caller's to bound; a cancelled request is gone with its
         connection. Raises OSError (ssl.SSLError is one), TimeoutError, or NoAnswer.
@@ -109,7 +117,7 @@ class HttpClient:
         answered = None
         try:
             answered = await self._exchange(
-                connection, self._head(method, path, body, media_type), body
+                connection, self._head(method, path, body, media_type, headers), body
             )
         except h11.ProtocolError as error:
             raise NoAnswer("no answer in HTTP") from error
@@ -152,15 +160,23 @@ class HttpClient:
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         return _Connection(reader, writer, http)
 
-    def _head(self, method: str, path: str, body: bytes, media_type: str) -> h11.Request:
-        headers = [
+    def _head(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        media_type: str,
+        headers: Sequence[tuple[str, str]],
+    ) -> h11.Request:
+        given = [
             ("host", self._netloc),
             ("user-agent", "rekam"),
             ("accept-encoding", "identity"),
+            *headers,
         ]
         if body:
-            headers += [("content-length", str(len(body))), ("content-type", media_type)]
-        return h11.Request(method=method, target=f"{self._path}{path}", headers=headers)
+            given += [("content-length", str(len(body))), ("content-type", media_type)]
+        return h11.Request(method=method, target=f"{self._path}{path}", headers=given)
 
     async def _exchange(self, connection: _Connection, head: h11.Request, body: bytes) -> Answer:
         """Send and read at once: a server that will not have a request says so before its end."""

@@ -26,6 +26,7 @@ from producers.device.route import (
 from producers.device.server_check import ServerCheck, dates_refused
 from rekam.domain.errors import Unavailable
 from rekam.domain.ids import ProducerId
+from rekam.domain.log import ArrivalRoute, route_headers
 from rekam.domain.topics import RECEIPTS, SEGMENTS, Topic
 from rekam.runtime.kafka import (
     OPEN_NETWORK,
@@ -74,6 +75,7 @@ class KafkaRoute:
         *,
         topic: str = SEGMENTS.name,
         receipts: Topic = RECEIPTS,
+        arrival: ArrivalRoute = "kafka",
         send_seconds_max: float = SEND_SECONDS_MAX,
         receipt_seconds_max: float = RECEIPT_SECONDS_MAX,
         certificate_time: CertificateTime = by_clock,
@@ -81,10 +83,13 @@ class KafkaRoute:
         """Name the cluster; nothing is opened yet.
 
         Certificates of brokers, where there is TLS, must be valid at `certificate_time`.
+        `arrival` is what its records say of how they came: another one than kafka for who appends
+        what others sealed.
         """
         self._bootstrap = bootstrap
         self._security = security
         self._topic = topic
+        self._headers = route_headers(arrival)
         self._send_seconds_max = send_seconds_max
         self._certificate_time = certificate_time
         self._tls: ServerCheck | None = None
@@ -136,7 +141,12 @@ class KafkaRoute:
                 await self._find_topic(client)
                 for raw in segments:
                     futures.append(  # noqa: PERF401 - those of a failed call must be known
-                        await client.send(self._topic, value=raw, key=producer.encode("ascii"))
+                        await client.send(
+                            self._topic,
+                            value=raw,
+                            key=producer.encode("ascii"),
+                            headers=self._headers,
+                        )
                     )
                 return Delivery(tuple(map(_logged, await asyncio.gather(*futures))))
         except (KafkaError, OSError, TimeoutError) as error:

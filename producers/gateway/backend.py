@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from producers.gateway.cursors import Known, ReceiptCache
 from producers.gateway.intake import Judged
 from rekam.domain.ids import ProducerId
+from rekam.domain.log import ArrivalRoute
 
 Verdict = Literal["accepted", "duplicate", "held", "custody", "quarantined", "retry"]
 """What became of a segment. In the log: `accepted`, `duplicate`, `held`. `custody`: a relay holds
@@ -41,8 +42,10 @@ class Backend(Protocol):
     def receipt_of(self, producer: ProducerId) -> Known | None:
         """Return a producer's newest receipt; that it was asked for may bring a newer one soon."""
 
-    async def take(self, judged: Sequence[Judged]) -> list[Outcome]:
+    async def take(self, judged: Sequence[Judged], *, route: ArrivalRoute) -> list[Outcome]:
         """Return an outcome for each segment, in order, within a bounded time.
+
+        `route` is how they came here, for the log to tell.
 
         Raises ProblemError when nothing is known to have been taken; the caller sends all again.
         """

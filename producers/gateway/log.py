@@ -24,6 +24,7 @@ from producers.gateway.intake import Judged
 from producers.gateway.problems import ProblemError
 from rekam.domain.errors import Unavailable
 from rekam.domain.ids import ProducerId
+from rekam.domain.log import ArrivalRoute, route_headers
 from rekam.domain.topics import QUARANTINE, RECEIPTS, SEGMENTS
 from rekam.runtime.kafka import OPEN_NETWORK, discard_producer, is_answering, producer_options
 from rekam.runtime.settings import KafkaSecurity
@@ -335,7 +336,7 @@ class LogBackend:
         """Return a producer's newest receipt."""
         return self.receipts.of(producer)
 
-    async def take(self, judged: Sequence[Judged]) -> list[Outcome]:
+    async def take(self, judged: Sequence[Judged], *, route: ArrivalRoute) -> list[Outcome]:
         """Append what is to be in the log, and what is quarantined to its own topic."""
         outcomes: list[Outcome | None] = [
             Outcome("duplicate") if self._is_known(one) else None for one in judged
@@ -344,7 +345,7 @@ class LogBackend:
         if places:
             try:
                 appended = await self._writer.append(
-                    [self._record(judged[place]) for place in places]
+                    [self._record(judged[place], route) for place in places]
                 )
             except Unavailable as error:
                 raise ProblemError(
@@ -381,7 +382,7 @@ class LogBackend:
             return False
         return one.hash in self._recent or self.receipts.is_in_the_log(one.header, one.hash)
 
-    def _record(self, one: Judged) -> Record:
+    def _record(self, one: Judged, route: ArrivalRoute) -> Record:
         if one.outlook == "quarantined":
             assert one.reason is not None  # noqa: S101 - our own bug
             headers = (
@@ -391,7 +392,12 @@ class LogBackend:
             )
             return Record(self._topics.quarantine, None, one.raw, headers)
         assert one.producer is not None  # noqa: S101 - our own bug
-        return Record(self._topics.segments, one.producer.encode("ascii"), one.raw)
+        return Record(
+            self._topics.segments,
+            one.producer.encode("ascii"),
+            one.raw,
+            tuple(route_headers(route)),
+        )
 
     def _outcome(self, one: Judged, appended: Appended | None) -> Outcome:
         code = None if one.reason is None else one.reason.code

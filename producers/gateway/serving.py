@@ -29,6 +29,7 @@ from producers.gateway.intake import (
 from producers.gateway.limits import Hold, InFlight, Rate, TokenBuckets
 from producers.gateway.problems import ProblemError
 from rekam.domain.errors import Overloaded
+from rekam.domain.log import ROUTE_HEADER, ArrivalRoute
 from rekam.domain.receipt import RECEIPT_BYTES_MAX, EpochReceipt, Run
 from rekam.domain.segment import producer_id
 from rekam.runtime.metrics import CONTENT_TYPE, Metrics
@@ -226,7 +227,7 @@ async def take_segments(desk: Desk, request: Request) -> Response:
         del body
         judged = await _judge(desk, segments)
         _limit_segments(desk, client, judged)
-        outcomes = await desk.backend.take(judged)
+        outcomes = await desk.backend.take(judged, route=_route_of(request))
     for one, outcome in zip(judged, outcomes, strict=True):
         desk.metrics.count("rekam_gateway_segments_total", verdict=outcome.verdict)
         if outcome.verdict == "quarantined":
@@ -302,6 +303,17 @@ def _json(answer: object, *, status_code: int = 200) -> Response:
 
 def _client_of(request: Request) -> str:
     return "" if request.client is None else request.client.host
+
+
+def _route_of(request: Request) -> ArrivalRoute:
+    """Return how the segments came here: a carrier says that it is one, devices say nothing."""
+    match request.headers.get(ROUTE_HEADER):
+        case "relay":
+            return "relay"
+        case "usb":
+            return "usb"
+        case _:  # Nobody signs it and no figure rests on it: nothing to refuse.
+            return "gateway"
 
 
 def _limit(wait_seconds: float, what: str) -> None:

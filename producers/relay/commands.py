@@ -197,7 +197,13 @@ async def _run(
     known_time = KnownTime(DeviceClock())
     await run_relay(
         folder,
-        open_routes(routes, settings, ca=ca, certificate_time=known_time.certificate_moment),
+        open_routes(
+            routes,
+            settings,
+            ca=ca,
+            certificate_time=known_time.certificate_moment,
+            carrier="relay",
+        ),
         trusted=trusted,
         options=options,
         now_ms=lambda: time.time_ns() // 1_000_000,

@@ -15,6 +15,7 @@ from producers.gateway.problems import ProblemError
 from producers.relay.store import CustodyStore
 from rekam.domain.errors import Corrupt, CustodyFull, Unavailable
 from rekam.domain.ids import ProducerId
+from rekam.domain.log import ArrivalRoute
 from rekam.domain.receipt import ReceiptRejected
 from rekam.domain.segment import Header
 
@@ -105,8 +106,11 @@ class Custody:
             del self._asked[producer]
         return taken
 
-    async def take(self, judged: Sequence[Judged]) -> list[Outcome]:
-        """Store what may be right; durable when this returns."""
+    async def take(self, judged: Sequence[Judged], *, route: ArrivalRoute) -> list[Outcome]:  # noqa: ARG002
+        """Store what may be right; durable when this returns.
+
+        How it came is not kept: to the log it comes by this relay (docs/routes.md).
+        """
         outcomes = [self._outcome(one) for one in judged]
         wanted = [
             (one.header, one.hash, one.raw)

@@ -181,7 +181,7 @@ def receipts_command(
 async def _import(
     settings: Settings, stick: Path, route: str | None, ca: Path | None, *, wait_seconds: float
 ) -> Imported:
-    (way,) = open_routes([route] if route else [], settings, ca=ca)
+    (way,) = open_routes([route] if route else [], settings, ca=ca, carrier="usb")
     try:
         with report_for_this_process() as report:
             return await import_bundle(

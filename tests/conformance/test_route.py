@@ -11,6 +11,7 @@ from producers.device.gateway_route import GatewayRoute
 from producers.device.kafka_route import CLOSE_SECONDS_MAX, KafkaRoute
 from producers.device.route import Route
 from rekam.domain.errors import Unavailable
+from rekam.domain.log import route_told
 from rekam.domain.topics import RECEIPTS
 from rekam.embedded.kafka import EmbeddedKafka
 from tests.support.broker import Topics
@@ -41,6 +42,8 @@ class Rig:
     """Make a like route to another `host:port`."""
     port: int
     held: Callable[[], Awaitable[list[bytes]]]
+    told: Callable[[], Awaitable[set[str]]]
+    """The routes that the records of the log tell."""
     publish: Callable[[bytes], Awaitable[None]]
 
 
@@ -52,6 +55,10 @@ async def rig(
 
     async def held() -> list[bytes]:
         return [one.value for one in await records_of(kafka.bootstrap, names.segments)]
+
+    async def told() -> set[str]:
+        found = await records_of(kafka.bootstrap, names.segments)
+        return {route_told(one.headers.items()) for one in found}
 
     async def publish(raw: bytes) -> None:
         await publish_receipts(kafka.bootstrap, names, raw)
@@ -77,6 +84,7 @@ async def rig(
             direct,
             port,
             held,
+            told,
             publish,
         )
         yield found
@@ -90,7 +98,7 @@ async def rig(
                 f"http://{address}", connect_seconds_max=SECONDS_MAX, answer_seconds_max=SECONDS_MAX
             )
 
-        found = Rig(GatewayRoute(gateway.address), over_http, gateway.port, held, publish)
+        found = Rig(GatewayRoute(gateway.address), over_http, gateway.port, held, told, publish)
         yield found
         await found.route.stop()
 
@@ -105,6 +113,13 @@ async def test_each_segment_gets_a_verdict_and_the_log_has_its_bytes_in_order(ri
         assert one.append_ms is not None
         assert abs(now_ms - one.append_ms) < 60_000
     assert await rig.held() == raws
+
+
+async def test_the_log_tells_by_which_route_each_segment_came(rig: Rig) -> None:
+    device = life()
+    await rig.route.send(sealed(device, 70), producer=device.producer)
+    await rig.route.send(sealed(device, 1), producer=device.producer)  # no batch of its own
+    assert await rig.told() == {rig.route.label}
 
 
 async def test_sending_again_is_harmless(rig: Rig) -> None:

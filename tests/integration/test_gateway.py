@@ -85,6 +85,33 @@ async def test_segments_are_in_the_log_in_their_order_when_they_are_accepted(
     assert {record.key for record in records} == {b"recorder-1"}
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (None, b"gateway"),
+        ("relay", b"relay"),
+        ("usb", b"usb"),
+        ("kafka", b"gateway"),
+        ("USB", b"gateway"),
+        ("x" * 5_000, b"gateway"),
+    ],
+)
+async def test_the_log_tells_who_carried_the_segments_of_others_to_the_gateway(
+    gateway: Gateway,
+    kafka: EmbeddedKafka,
+    log_topics: LogTopics,
+    *,
+    said: str | None,
+    told: bytes,
+) -> None:
+    headers = {} if said is None else {"rekam-route": said}
+    for count in (1, 5):
+        response = await gateway.post(framed(sealed(life(), count)), **headers)
+        assert response.status_code == 200
+    records = await records_of(kafka.bootstrap, log_topics.segments)
+    assert {record.headers["rekam-route"] for record in records} == {told}
+
+
 async def test_a_request_with_large_segments_of_many_producers_fills_several_batches(
     gateway: Gateway, kafka: EmbeddedKafka, log_topics: LogTopics
 ) -> None:

@@ -23,7 +23,7 @@ from tests.support.broker import Topics
 from tests.support.device import READER, beat, new_home
 from tests.support.device_log import chained, in_the_log
 from tests.support.gateway import RECEIPT_KEY as RELAYED_RECEIPT_KEY
-from tests.support.gateway import Sealer, gateway_on, make_topics, receipt_of
+from tests.support.gateway import Sealer, gateway_on, make_topics, receipt_of, records_of
 from tests.support.relay import Upstream, relay_at
 from tests.support.sticks import (
     CLOCK,
@@ -168,6 +168,11 @@ async def test_what_a_relay_keeps_is_not_in_the_log_until_a_receipt_says_so(
         assert all(one["is_receipted"] for one in json.loads(there.stdout)["results"])
 
 
+async def routes_told(bootstrap: str, producer: str) -> set[bytes]:
+    records = await records_of(bootstrap, SEGMENTS.name, SEGMENTS.partitions)
+    return {one.headers["rekam-route"] for one in records if one.key == producer.encode()}
+
+
 async def test_the_commands_carry_events_to_the_log_and_receipts_back(
     kafka: EmbeddedKafka, stick: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +212,7 @@ async def test_the_commands_carry_events_to_the_log_and_receipts_back(
     assert answer["verdicts"]["held"] == life["segments"]
 
     logged = ours(await in_the_log(kafka.bootstrap, SEGMENTS), "usb-9")
+    assert await routes_told(kafka.bootstrap, "usb-9") == {b"usb"}
     with ProducerHome.open(folder) as home:
         found = [decode(line).data for line in chained(logged, home)]
         key = home.signing_key.public
@@ -215,8 +221,7 @@ async def test_the_commands_carry_events_to_the_log_and_receipts_back(
     await publish(kafka.bootstrap, RECEIPTS, receipt)
 
     written = await rekam(office, "usb", "receipts", str(stick), *route)
-    assert written.returncode == 0, written.stderr
-    assert b"1 written" in written.stdout
+    assert (written.returncode, b"1 written" in written.stdout) == (0, True), written.stderr
     applied = await rekam(
         office, "device", "import-receipts", *device, "--from", str(stick), "--json"
     )

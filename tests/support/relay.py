@@ -26,6 +26,7 @@ from producers.relay.forwarder import ForwarderOptions
 from producers.relay.store import STORE_BYTES_MAX, STORE_FILE, CustodyStore, StoreStatus
 from rekam.domain.errors import Unavailable
 from rekam.domain.ids import ProducerId
+from rekam.domain.log import ArrivalRoute
 from rekam.domain.segment import Header
 from rekam.runtime.logging import configure_logging
 from tests.support.gateway import TRUSTED, Gateway, client_of, serving
@@ -103,7 +104,7 @@ class LyingCustody:
         """Know what it was taught."""
         return self.receipts.of(producer)
 
-    async def take(self, judged: Sequence[Judged]) -> list[Outcome]:
+    async def take(self, judged: Sequence[Judged], *, route: ArrivalRoute) -> list[Outcome]:  # noqa: ARG002
         """Lie."""
         self.dropped += [one.raw for one in judged]
         return [Outcome("custody")] * len(judged)

@@ -65,17 +65,18 @@ async def drive(
         threads = stack.enter_context(ThreadPoolExecutor(THREADS, thread_name_prefix="fleet"))
         registrar = stack.enter_context(ensure_registrar(settings))
         keys = await asyncio.to_thread(make_homes, root, fleet, reader=reader, threads=threads)
-        routes: list[Counted] = []
         # By one address too there are two clients: what is sent twice goes by both.
-        for number in range(max(2, len(ways))):
-            route = Counted(ways.open(number))
+        numbers = range(max(2, len(ways)))
+        routes = [Counted(ways.open(number)) for number in numbers]
+        importing = [Counted(ways.open(number, carrier="usb")) for number in numbers]
+        for route in [*routes, *importing]:
             stack.push_async_callback(route.stop)
-            routes.append(route)
         world = World(
             fleet=fleet,
             ways=ways,
             root=root,
             routes=routes,
+            importing=importing,
             threads=threads,
             standing=standing,
             stopping=stopping,
@@ -83,8 +84,8 @@ async def drive(
         )
         await _Run(world, registrar).play()
     driven = world.driven
-    driven.sent_segments += sum(route.segments for route in routes)
-    driven.custody_segments = sum(route.custody for route in routes)
+    driven.sent_segments += sum(route.segments for route in [*routes, *importing])
+    driven.custody_segments = sum(route.custody for route in [*routes, *importing])
     driven.seconds = time.monotonic() - began
     return driven
 
@@ -166,7 +167,7 @@ class _Run:
         for number, device in enumerate(imports):
             if world.stopping.is_set():
                 return
-            await self._import(device, world.routes[number % len(world.routes)])
+            await self._import(device, world.importing[number % len(world.importing)])
             world.driven.imports += 1
 
     async def _import(self, device: Device, route: Route) -> None:

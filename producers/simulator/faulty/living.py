@@ -94,6 +94,8 @@ class World:
     root: Path
     """The folder of their homes."""
     routes: list[Counted]
+    importing: list[Counted]
+    """By which sticks are imported: the log tells that they were."""
     """At least two: what is sent twice goes by two of them."""
     threads: ThreadPoolExecutor
     standing: Standing

@@ -34,21 +34,28 @@ class Ways:
         """Return how many different ways there are."""
         return max(1, len(self.addresses))
 
-    def open(self, number: int) -> Route:
-        """Return a new route by one of the ways; nothing is connected yet. Raises Misconfigured."""
+    def open(self, number: int, *, carrier: Literal["usb"] | None = None) -> Route:
+        """Return a new route by one of the ways; nothing is connected yet. Raises Misconfigured.
+
+        `carrier`: it brings what others sealed, as an import of sticks does.
+        """
         settings = self.settings
         if not self.addresses:
-            return self._kafka(kafka_bootstrap(settings))
+            return self._kafka(kafka_bootstrap(settings), carrier)
         text = self.addresses[number % len(self.addresses)]
         address = route_address(text)
         if address.kind == "kafka":
-            return self._kafka(address.target)
-        (route,) = open_routes([text], settings)
+            return self._kafka(address.target, carrier)
+        (route,) = open_routes([text], settings, carrier=carrier)
         return route
 
-    def _kafka(self, bootstrap: str) -> KafkaRoute:
+    def _kafka(self, bootstrap: str, carrier: Literal["usb"] | None) -> KafkaRoute:
         return KafkaRoute(
-            bootstrap, self.settings.kafka_security, topic=self.topic, receipts=self.receipts
+            bootstrap,
+            self.settings.kafka_security,
+            topic=self.topic,
+            receipts=self.receipts,
+            arrival=carrier or "kafka",
         )
 
 
