@@ -86,10 +86,12 @@ async def publications(
     Of the regencies that publish for the region, of those whose people have come to it, and of
     those named `besides`.
     """
-    recoding = (await _recodings(connection, region=region, until=until, known_at=known_at)).about(
-        region
+    # Of the whole regency: whether wajib of it is known bears on each of its places.
+    whole = region.publishers
+    recoding = (await _recodings(connection, region=whole, until=until, known_at=known_at)).about(
+        whole
     )
-    publishers = {one.publishers for one in (region, *recoding.sources(region))}
+    publishers = {one.publishers for one in (whole, *recoding.sources(whole))}
     regencies = {
         *besides,
         *(

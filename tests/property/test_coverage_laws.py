@@ -11,20 +11,14 @@ from hypothesis import strategies as st
 
 from projections.facts import changes_of_knowledge
 from projections.memory_store import MemoryStore
-from projections.person.facts import (
-    Captured,
-    Observed,
-    PersonFact,
-    Withdrawn,
-    WithdrawnOf,
-    decode_facts,
-)
+from projections.person.facts import PersonFact, decode_facts
 from projections.person.state import DATE_UNKNOWN
 from projections.tables import CELL_TABLES, ENTITY_KINDS, PERSON, Row
 from rekam.domain import events
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
 from rekam.domain.log import LogRecord
+from tests.support.coverage_oracle import placement, status
 from tests.support.history import (
     DAY_MS,
     DESA,
@@ -124,7 +118,9 @@ def test_the_sums_over_one_persons_cells_are_what_was_known_of_that_person(seed:
             for as_of in sorted({cell[1] for cell in every}):
                 placed = placement(known, as_of)
                 assert summed(recorded, as_of, known_at) == Counter([placed] if placed else [])
-                is_duplicate = placed is not None and status(known, as_of) == "DUPLICATE_RECORD"
+                is_duplicate = (
+                    placed is not None and status(known, as_of, RULES.zone) == "DUPLICATE_RECORD"
+                )
                 assert summed(duplicates, as_of, known_at) == Counter(
                     [placed] if is_duplicate else []
                 )
@@ -137,40 +133,6 @@ def as_known(facts: list[PersonFact], day: date) -> list[PersonFact]:
         if change.day <= day:
             found[change.after.id] = change.after
     return [fact for fact in found.values() if fact.counts]
-
-
-def placement(known: list[PersonFact], as_of: date) -> object:
-    """Return the desa of who is recorded by a day; for *date unknown*, of who has no day at all."""
-    withdrawn = {fact.data.recording for fact in known if isinstance(fact.data, Withdrawn)}
-    withdrawn_of = [
-        (fact.data.recording, fact.data.producer)
-        for fact in known
-        if isinstance(fact.data, WithdrawnOf)
-    ]
-    standing = [
-        (fact.occurred_on, fact.id, fact.data.domicile)
-        for fact in known
-        if isinstance(fact.data, Captured)
-        and fact.data.recording not in withdrawn
-        and (fact.data.recording, fact.producer) not in withdrawn_of
-    ]
-    if not standing:
-        return None
-    days = [day for day, *_ in standing if day is not None]
-    earliest = min(days, default=DATE_UNKNOWN)
-    if (earliest == DATE_UNKNOWN) != (as_of == DATE_UNKNOWN) or earliest > as_of:
-        return None
-    return max(standing, key=lambda one: (one[0] or date.min, one[1]))[2]
-
-
-def status(known: list[PersonFact], as_of: date) -> str | None:
-    """Return the latest status observed by a day."""
-    observed = [
-        (fact.data.observed_ms, fact.id, fact.data.status)
-        for fact in known
-        if isinstance(fact.data, Observed) and RULES.zone.day(fact.data.observed_ms) <= as_of
-    ]
-    return max(observed)[2] if observed else None
 
 
 def summed(cells: Mapping[tuple[Any, ...], int], as_of: date, known_at: date) -> Counter[object]:

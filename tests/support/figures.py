@@ -128,20 +128,20 @@ class Figures:
         """Return the coverage of a regency's parts as of a day, as known at a day."""
         region = Region(regency)
         published = self.publications(as_of=as_of, known_at=known_at)
-        tree = published.trees_at(as_of).get(regency)
-        base = published.denominators_at(as_of).get(regency)
-        names = self._names(tree, known_at)
+        trees, bases = published.trees_at(as_of), published.denominators_at(as_of)
+        every_name = self._names(trees.values(), known_at)
         ground = Ground(
             region,
             Wajib(
-                {regency: base} if base else {},
+                bases,
                 published.recoding,
-                self._wajib(base, known_at),
-                names.keys(),
+                self._wajib(bases.values(), known_at),
+                every_name.keys(),
             ),
-            frozenset([regency] if tree else []),
-            names,
+            frozenset(trees),
+            {code: name for code, name in every_name.items() if region.holds(code)},
         )
+        tree, base = trees.get(regency), bases.get(regency)
         left_out = (
             self.people("coverage_duplicate", as_of=as_of, known_at=known_at)
             if rule == EXCLUDED
@@ -157,20 +157,26 @@ class Figures:
             base.version if base else None,
         )
 
-    def _wajib(self, base: DenominatorVersion | None, known_at: date) -> dict[str, int]:
-        if base is None:
-            return {}
+    def _wajib(self, bases: Iterable[DenominatorVersion], known_at: date) -> dict[str, int]:
         columns = ("desa", "version", "basis", "valid_from")
         sums = self.sums("denominator_cell", *columns, known_at=known_at)
-        chosen = (base.version, base.basis, base.valid_from)
-        return {desa: wajib for (desa, *version), wajib in sums.items() if (*version,) == chosen}
+        return {
+            desa: wajib
+            for base in bases
+            for (desa, *version), wajib in sums.items()
+            if (*version,) == (base.version, base.basis, base.valid_from)
+            and Region(base.regency).holds(desa)
+        }
 
-    def _names(self, tree: TreeVersion | None, known_at: date) -> dict[str, str]:
-        if tree is None:
-            return {}
+    def _names(self, trees: Iterable[TreeVersion], known_at: date) -> dict[str, str]:
         sums = self.sums("region_cell", "code", "name", "version", "valid_from", known_at=known_at)
-        chosen = (tree.version, tree.valid_from)
-        return {code: name for code, name, *version in sorted(sums) if (*version,) == chosen}
+        return {
+            code: name
+            for tree in trees
+            # Of two names of one code the first in the alphabet, as in SQL: it is put in last.
+            for code, name, *version in sorted(sums, reverse=True)
+            if (*version,) == (tree.version, tree.valid_from) and Region(tree.regency).holds(code)
+        }
 
     def buckets(
         self,

@@ -1,0 +1,291 @@
+"""Coverage by its definition, slowly: from facts that count, without a cell, a query or a read.
+
+What is known at K is the fold of the log up to K (a law of its own); everything behind that is done
+here once more, place by place and person by person, with nothing of the product's arithmetic.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+from projections.facts import Fact, known_order
+from projections.memory_store import MemoryStore
+from projections.person.facts import (
+    Captured,
+    Observed,
+    PersonFact,
+    Withdrawn,
+    WithdrawnOf,
+)
+from projections.person.facts import decode_facts as decode_people
+from projections.person.state import DATE_UNKNOWN
+from projections.reference.facts import Denominators, Tree
+from projections.reference.facts import decode_facts as decode_references
+from rekam.domain.clocks import OfficeZone
+
+REGENCY, DESA = 5, 13
+LENGTHS = (DESA, 8, REGENCY, 2)
+"""Of codes, from the desa to the province."""
+
+
+def placement(known: Iterable[PersonFact], as_of: date) -> str | None:
+    """Return the desa of who is recorded by a day; for *date unknown*, of who has no day at all."""
+    facts = [*known]
+    withdrawn = {fact.data.recording for fact in facts if isinstance(fact.data, Withdrawn)}
+    withdrawn_of = [
+        (fact.data.recording, fact.data.producer)
+        for fact in facts
+        if isinstance(fact.data, WithdrawnOf)
+    ]
+    standing = [
+        (fact.occurred_on, fact.id, fact.data.domicile)
+        for fact in facts
+        if isinstance(fact.data, Captured)
+        and fact.data.recording not in withdrawn
+        and (fact.data.recording, fact.producer) not in withdrawn_of
+    ]
+    if not standing:
+        return None
+    days = [day for day, *_ in standing if day is not None]
+    earliest = min(days, default=DATE_UNKNOWN)
+    if (earliest == DATE_UNKNOWN) != (as_of == DATE_UNKNOWN) or earliest > as_of:
+        return None
+    return max(standing, key=lambda one: (one[0] or date.min, one[1]))[2]
+
+
+def status(known: Iterable[PersonFact], as_of: date, zone: OfficeZone) -> str | None:
+    """Return the latest status observed by a day."""
+    observed = [
+        (fact.data.observed_ms, fact.id, fact.data.status)
+        for fact in known
+        if isinstance(fact.data, Observed) and zone.day(fact.data.observed_ms) <= as_of
+    ]
+    return max(observed)[2] if observed else None
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of a place."""
+
+    wajib: int | None
+    recorded: int
+    date_unknown: int
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Coverage of a region: rows of desa, and all of it."""
+
+    rows: Mapping[str, Row]
+    names: Mapping[str, str]
+    totals: Row
+    trees: list[str]
+    """Versions, by regency."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """What was published and who was recorded, by a store that knows no more than was known."""
+
+    store: MemoryStore
+    as_of: date
+    zone: OfficeZone
+    without_duplicates: bool = False
+
+    def coverage(self, region: str) -> Expected:
+        """Return the coverage of a region by desa."""
+        people = self._people(region)
+        wajib = self._wajib(region)
+        trees = {
+            regency: tree
+            for regency, tree in self._trees.items()
+            if lies_in(regency, region[:REGENCY])
+        }
+        names = {
+            one.code: one.name
+            for regency, tree in sorted(trees.items())
+            for one in sorted(tree.regions, key=lambda one: one.name, reverse=True)
+            if lies_in(one.code, region) and lies_in(one.code, regency)
+        }
+        desa = {code for code in names if len(code) == DESA} | people.keys() | wajib.keys()
+        rows = {
+            code: Row(wajib.get(code, 0) if self._is_based(code) else None, *people[code])
+            for code in desa
+        }
+        parts = {region}
+        if len(region) < REGENCY:
+            codes = {*self._bases, *self._trees, *self._targets, *people}
+            parts = {code[:REGENCY] for code in codes if lies_in(code, region) and code != region}
+        is_whole = bool(parts) and all(map(self._is_based, parts))
+        totals = Row(
+            sum(wajib.values()) if is_whole else None,
+            sum(row.recorded for row in rows.values()),
+            sum(row.date_unknown for row in rows.values()),
+        )
+        return Expected(rows, names, totals, [tree.version for _, tree in sorted(trees.items())])
+
+    # -- people ------------------------------------------------------------------------------------
+
+    def _people(self, region: str) -> defaultdict[str, tuple[int, int]]:
+        """Return recorded people and those of unknown date by desa, also where all are left out."""
+        found: defaultdict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for _, raw, *_ in self.store.tables()["person"]:
+            assert isinstance(raw, bytes)
+            known = [fact for fact in decode_people(raw) if fact.counts] if raw else []
+            for number, day in enumerate((self.as_of, DATE_UNKNOWN)):
+                desa = placement(known, day)
+                current = self._current(desa) if desa is not None else ""
+                if not lies_in(current, region):
+                    continue
+                shown = status(known, day, self.zone)
+                counts = not (self.without_duplicates and shown == "DUPLICATE_RECORD")
+                recorded, undated = found[current]
+                found[current] = (
+                    recorded + counts * (number == 0),
+                    undated + counts * (number == 1),
+                )
+        return found
+
+    # -- publications ------------------------------------------------------------------------------
+
+    @cached_property
+    def _published(self) -> list[Tree | Denominators]:
+        """Return what is valid by the day, the oldest first; each version as it was told last."""
+        found: list[Tree | Denominators] = []
+        for _, raw, *_ in self.store.tables()["reference"]:
+            assert isinstance(raw, bytes)
+            told: list[Fact[Tree | Denominators]] = [
+                fact  # type: ignore[misc]  # heads of lists are no publications
+                for fact in (decode_references(raw) if raw else [])
+                if fact.counts and isinstance(fact.data, Tree | Denominators)
+            ]
+            if told and (last := max(told, key=known_order).data).valid_from <= self.as_of:
+                found.append(last)
+        return sorted(found, key=lambda one: (one.valid_from, one.version))
+
+    @cached_property
+    def _trees(self) -> dict[str, Tree]:
+        return {
+            one.code[:REGENCY]: tree
+            for tree in self._published
+            if isinstance(tree, Tree)
+            for one in tree.regions
+            if len(one.code) >= REGENCY
+        }
+
+    @cached_property
+    def _bases(self) -> dict[str, Denominators]:
+        return {
+            row.desa[:REGENCY]: base
+            for base in self._published
+            if isinstance(base, Denominators)
+            for row in base.rows
+        }
+
+    @cached_property
+    def _steps(self) -> list[tuple[date, dict[str, str]]]:
+        """Return the re-codings that stand, the oldest first."""
+        trees = [one for one in self._published if isinstance(one, Tree)]
+        return [
+            (
+                tree.valid_from,
+                {
+                    old: new
+                    for old, new in tree.mapping.items()
+                    if not any(
+                        other.valid_from == tree.valid_from
+                        and other.version > tree.version
+                        and any(lies_in(one.code, new[:REGENCY]) for one in other.regions)
+                        for other in trees
+                    )
+                },
+            )
+            for tree in trees
+        ]
+
+    @cached_property
+    def _targets(self) -> set[str]:
+        return {
+            self._current(new, after=number)
+            for number, (_, mapping) in enumerate(self._steps, start=1)
+            for new in mapping.values()
+        }
+
+    def _current(self, code: str, *, after: int = 0) -> str:
+        for _, mapping in self._steps[after:]:
+            code = recoded(mapping, code)
+        return code
+
+    # -- wajib -------------------------------------------------------------------------------------
+
+    def _wajib(self, region: str) -> dict[str, int]:
+        stated = {
+            row.desa: row.wajib
+            for regency, base in self._bases.items()
+            for row in base.rows
+            if row.desa.startswith(regency) and row.wajib
+        }
+        found: dict[str, int] = defaultdict(int)
+        for desa, wajib in stated.items():
+            code: str | None = desa
+            for valid_from, mapping in self._steps:
+                new = recoded(mapping, code) if code else ""
+                has_left = code is not None and new[:REGENCY] != code[:REGENCY]
+                if (
+                    has_left
+                    and new in stated
+                    and self._bases[new[:REGENCY]].valid_from >= valid_from
+                ):
+                    code = None
+                elif code is not None:
+                    code = new
+            if code is not None and lies_in(code, region):
+                found[code] += wajib
+        return dict(found)
+
+    def _is_based(self, code: str) -> bool:
+        if code[:REGENCY] in self._bases:
+            return True
+        tree = self._trees.get(code[:REGENCY])
+        named = {one.code for one in tree.regions} if tree else set()
+        known = {one for one in named | self._targets if lies_in(one, code[:REGENCY])}
+        leaves = {one for one in known if not any(lies_in(other, one) for other in known - {one})}
+        for length in LENGTHS:
+            if REGENCY <= length <= len(code):
+                below = [one for one in leaves if lies_in(one, code[:length])]
+                if below:
+                    return all(self._has_come(one, len(self._steps)) for one in below)
+        return False
+
+    def _has_come(self, code: str, steps: int) -> bool:
+        found = False
+        for number in reversed(range(steps)):
+            mapping = self._steps[number][1]
+            for old in self._places(code):
+                if old != code and recoded(mapping, old) == code:
+                    if old[:REGENCY] not in self._bases and not self._has_come(old, number):
+                        return False
+                    found = True
+            if recoded(mapping, code) != code:
+                break
+        return found
+
+    def _places(self, code: str) -> set[str]:
+        """Return every code that may have become this one: of its end, or named by a re-coding."""
+        olds = {old for _, mapping in self._steps for old in mapping}
+        return olds | {old + code[len(old) :] for old in olds if len(old) < len(code)}
+
+
+def recoded(mapping: Mapping[str, str], code: str) -> str:
+    """Return a code under one tree; the most exact entry stands and takes what lies in it along."""
+    for length in LENGTHS:
+        if length <= len(code) and (new := mapping.get(code[:length])) is not None:
+            return new + code[length:] if len(new) == length else new
+    return code
+
+
+def lies_in(code: str, region: str) -> bool:
+    """Tell whether a code is a region's own or lies in it."""
+    return code == region or code.startswith(f"{region}.")
