@@ -7,7 +7,7 @@ then refused until the ballast is whole again.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,17 +96,19 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return path, wal_of(path), path.with_name(f"{path.name}-shm"), _ballast_of(path)
 
 
-def connect(path: Path, storage: Storage) -> apsw.Connection:
+def connect(
+    path: Path, storage: Storage, *, sqlite_version: Callable[[], str] = apsw.sqlite_lib_version
+) -> apsw.Connection:
     """Open the file with everything that durability and privacy rest on.
 
     Raises Misconfigured when SQLite, its settings or the file system cannot keep the promise.
     """
-    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    if version < SQLITE_VERSION_MIN:
+    version = sqlite_version()
+    if tuple(int(part) for part in version.split(".")) < SQLITE_VERSION_MIN:
         raise Misconfigured(
             [
                 (
-                    f"SQLite {apsw.sqlite_lib_version()} can lose committed events; wanted "
+                    f"SQLite {version} can lose committed events; wanted "
                     f"{'.'.join(map(str, SQLITE_VERSION_MIN))} or newer. Update the package apsw"
                 )
             ]

@@ -39,7 +39,7 @@ from tests.benchmarks.java_fold import (
 from tests.benchmarks.live_fold import WORKERS, FoldRate, measure_fold
 from tests.benchmarks.machine import Machine, Timing
 from tests.benchmarks.report import Results, print_report
-from tests.benchmarks.running import ROUTES, measure_running
+from tests.benchmarks.running import RUNS, measure_running
 from tests.benchmarks.steps import measure_steps
 from tests.benchmarks.waiting import SHAPES, measure_waiting
 from tests.benchmarks.wire import measure_wire
@@ -168,7 +168,8 @@ async def _measure(sizes: Sizes, *, load: float, is_quick: bool) -> Results:
             ]
             _say("a device that sends what waits")
             running = [
-                await measure_running(machine, route, events=sizes.waiting) for route in ROUTES
+                await measure_running(machine, route, listens=listens, events=sizes.waiting)
+                for route, listens in RUNS
             ]
             _say("the gateway")
             gateway = await measure_gateway(machine, _workload(sizes.gateway))

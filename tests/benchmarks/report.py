@@ -155,6 +155,7 @@ class Results:
             "running": [
                 {
                     "route": found.route,
+                    "listens": found.listens,
                     "events": found.events,
                     "rss_bytes": found.rss_bytes,
                     "rss_bytes_wanted": RSS_BYTES_MAX,
@@ -379,7 +380,7 @@ def _running(found: Iterable[Running]) -> Table:
         ("", "events", "memory, MB", "wanted"),
         [
             (
-                f"by {one.route}",
+                f"by {one.route}, {'with' if one.listens else 'without'} --listen",
                 f"{one.events:,}",
                 f"{one.rss_bytes / 1e6:.1f}",
                 _reached(f"<= {RSS_BYTES_MAX / 1e6:.0f}", one.rss_bytes <= RSS_BYTES_MAX),

@@ -11,7 +11,7 @@ from tests.benchmarks.comparison import STOCK_MODES
 from tests.benchmarks.gateway import SEGMENTS_PER_REQUEST
 from tests.benchmarks.java_fold import JAVA_MODES
 from tests.benchmarks.live_fold import WORKERS
-from tests.benchmarks.running import ROUTES
+from tests.benchmarks.running import RUNS
 from tests.benchmarks.steps import STEPS
 from tests.benchmarks.waiting import SHAPES
 from tests.benchmarks.wire import EVENTS_PER_SEGMENT
@@ -41,7 +41,7 @@ TITLES: Final = (
     "A device that finds events waiting",
     *SHAPES,
     "A whole `rekam device run`",
-    *(f"by {route}" for route in ROUTES),
+    *(f"by {route}, {'with' if listens else 'without'} --listen" for route, listens in RUNS),
     "Gateway to acks=all",
     *(f"{count} a request" for count in SEGMENTS_PER_REQUEST),
     *STEPS,
@@ -84,7 +84,7 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
     assert found["appends"]["share_of_floor"] > 0
     assert [row["shape"] for row in found["waiting"]] == list(SHAPES)
     assert all(row["events"] >= 5_000 and row["rss_bytes"] > 0 for row in found["waiting"])
-    assert [row["route"] for row in found["running"]] == list(ROUTES)
+    assert [(row["route"], row["listens"]) for row in found["running"]] == list(RUNS)
     assert all(row["events"] >= 5_000 and row["rss_bytes"] > 0 for row in found["running"])
     assert [row["segments_per_request"] for row in found["gateway"]] == list(SEGMENTS_PER_REQUEST)
     assert all(row["events_per_core_second"] > 0 for row in found["gateway"])

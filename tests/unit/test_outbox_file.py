@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import apsw
 import pytest
 
 from producers.device.outbox import Outbox
@@ -9,6 +10,7 @@ from producers.device.outbox_file import (
     FORGETFUL,
     Ballast,
     Storage,
+    connect,
     file_system_of,
     probe,
     require_lasting,
@@ -16,6 +18,7 @@ from producers.device.outbox_file import (
 from rekam.domain.errors import Misconfigured, Unavailable
 from tests.support.outboxes import PRODUCER
 
+PLAIN = Storage(ballast_bytes=0, any_file_system=True)
 MOUNTS = r"""
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:25 / /dev/shm rw - tmpfs shm rw
@@ -46,6 +49,33 @@ def test_the_file_system_is_that_of_the_nearest_mount(path: str, kind: str) -> N
 
 def test_without_mounts_nothing_is_claimed(tmp_path: Path) -> None:
     assert file_system_of(tmp_path, "") is None
+
+
+@pytest.mark.parametrize("version", ["3.40.1", "3.51.2", "3.9.99", "2.99.99"])
+def test_an_sqlite_that_can_lose_commits_is_refused_before_it_touches_the_file(
+    tmp_path: Path, version: str
+) -> None:
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"")
+    with pytest.raises(Misconfigured, match=f"SQLite {version} .* 3.51.3 or newer"):
+        connect(path, PLAIN, sqlite_version=lambda: version)
+    assert [(file.name, file.stat().st_size) for file in tmp_path.iterdir()] == [("outbox.db", 0)]
+
+
+@pytest.mark.parametrize("version", ["3.51.3", "3.52.0", "3.100.0", "4.0.0"])
+def test_a_newer_sqlite_is_taken(tmp_path: Path, version: str) -> None:
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"")
+    connect(path, PLAIN, sqlite_version=lambda: version).close()
+
+
+def test_the_sqlite_that_is_installed_is_the_one_that_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"")
+    connection = connect(path, PLAIN)
+    (running,) = connection.execute("SELECT sqlite_version()").fetchall()
+    connection.close()
+    assert running == (apsw.sqlite_lib_version(),)
 
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a memory file system that Linux always has
