@@ -212,6 +212,7 @@ def _target(  # noqa: C901, PLR0911, PLR0912 - one arm an event type, checked fo
             | events.ComponentSwapped()
             | events.RouteChanged()
             | events.ClockAnchored()
+            | events.DiagnosticReported()
             | events.EpochOpened()
         ):
             return PRODUCER, producer.encode(), _device_fact(data)
@@ -351,6 +352,7 @@ def _device_fact(
     | events.ComponentSwapped
     | events.RouteChanged
     | events.ClockAnchored
+    | events.DiagnosticReported
     | events.EpochOpened,
 ) -> registry.ProducerData:
     match data:
@@ -372,6 +374,9 @@ def _device_fact(
             return registry.Route(data.route, data.previous, data.reason)
         case events.ClockAnchored():
             return registry.Anchor(data.anchored_boot, data.offset_ms, data.source)
+        case events.DiagnosticReported():
+            measures = tuple(sorted(data.measures.items()))
+            return registry.Diagnostic(data.area, data.code, measures)
         case events.EpochOpened():
             return registry.EpochBegan(data.reason, data.previous_epoch, data.previous_head)
         case _:

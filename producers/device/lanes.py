@@ -3,7 +3,7 @@
 critical    goes before the rest of a backlog, and may use the last room of a full outbox
 recording   never dropped; refused loudly when the outbox is full
 health      the latest of each slot wins: an old heartbeat says nothing beside a new one
-diagnostic  the oldest are dropped beyond a limit
+diagnostic  traces of programs (`diagnostic.reported`); the oldest are dropped beyond a limit
 """
 
 from typing import Final, Literal

@@ -101,6 +101,15 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
     text: str
 
 
+class Diagnostic(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """Its programs' last trace, for those who mend it."""
+
+    area: str
+    code: str
+    measures: tuple[tuple[str, int], ...]
+    """Sorted by name."""
+
+
 ProducerData = (
     Enrolled
     | KeyAdded
@@ -113,13 +122,14 @@ ProducerData = (
     | Anchor
     | EpochBegan
     | Ticket
+    | Diagnostic
 )
 ProducerFact = Fact[ProducerData]
 
 decode_facts: Final = msgspec.msgpack.Decoder(list[Fact[ProducerData]]).decode
 
 
-LATEST_WINS: Final = frozenset((Beat, Route, Fault, Anchor))
+LATEST_WINS: Final = frozenset((Beat, Route, Fault, Anchor, Diagnostic))
 """Self-descriptions: evidence about the device that never enters a figure."""
 
 
@@ -133,6 +143,9 @@ def latest_wins_slot(data: ProducerData) -> tuple[str, ...] | None:
             return ("beat",)
         case Route():
             return ("route",)
+        case Diagnostic():
+            # One for all of them: a device may send as many as it likes.
+            return ("diagnostic",)
         case Fault():
             return ("fault", data.component, data.fault)
         case _:

@@ -42,6 +42,12 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 PublicKeyText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
 SeqNumber = Annotated[int, msgspec.Meta(ge=1, le=SEQ_MAX)]
 EpochNumber = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Word = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+(_[a-z]+)*\Z", max_length=40)]
+"""A name that a programmer gave. Without a digit: no NIK can stand in it, nor a date of birth."""
+
+Measure = Annotated[int, msgspec.Meta(ge=-(10**12), le=10**12)]
+"""A number that was measured; too small for a NIK."""
+
 Score = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 ProducerKind = Literal["recorder", "relay", "registrar", "centre", "kpu", "office", "api"]
@@ -171,6 +177,21 @@ class ClockAnchored(_Data, frozen=True):
     """Who told it: `broker` (append time), `carried` from a later session, or `relay` and
     `relay_carried`, which count only where nobody else has told any. Open: others count as broker.
     """
+
+
+class DiagnosticReported(_Data, frozen=True):
+    """A trace of a program on the device, for those who mend it. Nothing is counted by it.
+
+    It waits in the lane of which the oldest may be lost, so nothing may rest on it, and it has no
+    field that a person's data would fit into. What is broken is a `device.fault_reported`.
+    """
+
+    area: Word
+    """Part of the program, such as `fingerprint_driver`."""
+    code: Word
+    """What happened there, such as `capture_retried`."""
+    measures: Annotated[dict[Word, Measure], msgspec.Meta(max_length=16)] = {}
+    """Numbers about it, such as `elapsed_ms` or `tries`."""
 
 
 # -- registry ----------------------------------------------------------------------------------
@@ -378,6 +399,7 @@ EventData = (
     | ComponentSwapped
     | RouteChanged
     | ClockAnchored
+    | DiagnosticReported
     | ProducerEnrolled
     | KeyRotated
     | ProducerRevoked
@@ -412,6 +434,7 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "device.component_swapped.v1": ComponentSwapped,
     "device.route_changed.v1": RouteChanged,
     "device.clock_anchored.v1": ClockAnchored,
+    "diagnostic.reported.v1": DiagnosticReported,
     "producer.enrolled.v1": ProducerEnrolled,
     "producer.key_rotated.v1": KeyRotated,
     "producer.revoked.v1": ProducerRevoked,

@@ -13,6 +13,7 @@ from rekam.domain.events import (
     ComponentSwapped,
     Denominator,
     DenominatorPublished,
+    DiagnosticReported,
     EpochOpened,
     ErasureOrdered,
     Event,
@@ -165,6 +166,12 @@ DATA: tuple[EventData, ...] = (
     ),
     ClockAnchored(anchored_boot="boot-a", offset_ms=-94_608_000_000, source="relay"),
     ClockAnchored(anchored_boot="boot-b", offset_ms=-94_608_000_000, source="relay_carried"),
+    DiagnosticReported(area="fingerprint_driver", code="capture_retried"),
+    DiagnosticReported(
+        area="fingerprint_driver",
+        code="capture_retried",
+        measures={"elapsed_ms": 1_840, "temperature_celsius": -3, "tries": 4},
+    ),
 )
 
 EVENTS = tuple(

@@ -355,6 +355,9 @@ class _Office:
     def _of_itself(self, _life: _Device) -> events.EventData:
         return self.choose.choice(
             (
+                events.DiagnosticReported(
+                    area="driver", code="retried", measures={"tries": self.choose.randrange(9)}
+                ),
                 events.Heartbeat(queue_events=self.choose.randrange(9)),
                 events.Heartbeat(queue_events=self.choose.randrange(9)),
                 events.FaultReported(component="scanner", fault="worn"),

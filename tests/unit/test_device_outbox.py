@@ -101,7 +101,7 @@ def by_hand(path: Path, sql: str) -> None:
         ("recording.captured.v1", "recording"),
         ("device.fault_reported.v1", "critical"),
         ("device.heartbeat.v1", "health"),
-        ("diagnostic.trace.v1", "diagnostic"),
+        ("diagnostic.reported.v1", "diagnostic"),
         ("of.tomorrow.v9", "recording"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from producers.device.clock import Reading
 from producers.device.local.server import status_of
-from producers.device.outbox import Outbox
+from producers.device.outbox import DIAGNOSTICS_MAX, Outbox
 from producers.device.outbox_file import Storage
 from producers.device.stamping import (
     Answer,
@@ -24,9 +24,11 @@ from producers.device.stamping import (
     stamp,
 )
 from rekam.domain.errors import RekamError
-from rekam.domain.events import decode
+from rekam.domain.events import DiagnosticReported, decode
 from rekam.domain.ids import ProducerId
-from rekam.domain.segment import EVENT_BYTES_MAX
+from rekam.domain.segment import EVENT_BYTES_MAX, Sealed, open_body, parse
+from tests.support.device import READER
+from tests.support.routes import SIGNING_KEY
 
 NOW = Reading(wall_ms=1_522_468_800_000, mono_ms=5_000, boot="boot-1")
 LATER = Reading(wall_ms=1_522_468_900_000, mono_ms=6_000, boot="boot-1")
@@ -160,3 +162,56 @@ def test_the_status_says_what_all_answers_come_to(
     answers: list[Answer], status: HTTPStatus
 ) -> None:
     assert status_of(answers) == status
+
+
+def diagnostic_line(number: int) -> bytes:
+    data = {"area": "driver", "code": "retried", "measures": {"tries": number}}
+    return json.dumps({"type": "diagnostic.reported.v1", "data": data}).encode()
+
+
+def test_of_a_full_lane_of_diagnostics_the_oldest_are_dropped_and_nothing_else(
+    outbox: Outbox,
+) -> None:
+    fault = {"component": "camera", "fault": "dark"}
+    critical = json.dumps({"type": "device.fault_reported.v1", "data": fault}).encode()
+    kept: list[bytes] = []
+    for number in range(DIAGNOSTICS_MAX + 50):
+        lines = [critical, status_line(number), diagnostic_line(number)]
+        answers = append_lines(outbox, [(line, NOW) for line in lines])
+        assert answers == [Stored(2 * number + 1), Stored(2 * number + 2), Kept("diagnostic")]
+        kept += [stamp(line, NOW)[1] for line in lines[:2]]
+    assert outbox.status().dropped_diagnostics == 50
+    outbox.seal_pending(
+        signing_key=SIGNING_KEY,
+        reader=READER.public,
+        sealed=Sealed(NOW.wall_ms, NOW.mono_ms, NOW.boot),
+    )
+    sealed = [
+        line
+        for one in outbox.unsent(limit_bytes=2**30)
+        for line in open_body(parse(one.raw), READER)
+    ]
+    traces = [decode(line).data for line in sealed if b"diagnostic." in line]
+    assert [line for line in sealed if b"diagnostic." not in line] == kept
+    assert [one.measures["tries"] for one in traces if isinstance(one, DiagnosticReported)] == [
+        *range(50, DIAGNOSTICS_MAX + 50)
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"area": "driver", "code": "nik_6408050101900001"},
+        {"area": "Siti Rahma", "code": "retried"},
+        {"area": "driver", "code": "retried", "measures": {"nik": 6408050101900001}},
+        {"area": "driver", "code": "retried", "measures": {f"m{'x' * n}": n for n in range(17)}},
+        {"area": "driver", "code": "retried", "detail": "Siti Rahma"},
+    ],
+    ids=["digits", "a-name", "a-number-as-long-as-a-nik", "too-many", "free-text"],
+)
+def test_no_person_s_data_fits_into_a_diagnostic(outbox: Outbox, data: dict[str, object]) -> None:
+    line = json.dumps({"type": "diagnostic.reported.v1", "data": data}).encode()
+    (answer,) = append_lines(outbox, [(line, NOW)])
+    assert isinstance(answer, Refused)
+    assert "Siti" not in answer.error.message
+    assert "6408050101900001" not in answer.error.message
