@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Final, Self
@@ -28,9 +28,10 @@ from producers.device.outbox_file import (
     OUTBOX_BYTES_MIN,
     Storage,
     require_budget,
+    require_lasting,
 )
 from producers.device.salvage import Salvage, is_missing, open_or_mend, salvages
-from rekam.domain.errors import Corrupt, Misconfigured
+from rekam.domain.errors import Corrupt, Misconfigured, Overloaded, Unavailable
 from rekam.domain.events import EpochNumber, ProducerKind
 from rekam.domain.ids import Epoch, KeyId, ProducerId
 from rekam.domain.keys import ReaderPublicKey, SigningKey, VerifyKey, write_secret
@@ -129,6 +130,8 @@ class ProducerHome:
                     )
                 ]
             )
+        if not any_file_system:
+            require_lasting(path / _OUTBOX)  # told by its own name, before there is another one
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             making = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -148,7 +151,10 @@ class ProducerHome:
         )
         try:
             Outbox.create(
-                making / _OUTBOX, producer=producer, epoch=epoch, storage=card.storage
+                making / _OUTBOX,
+                producer=producer,
+                epoch=epoch,
+                storage=replace(card.storage, any_file_system=True),  # looked at above
             ).close()
             SigningKey.generate().save(making / _KEY)
             write_secret(making / _CARD, _card_text(card))
@@ -160,6 +166,8 @@ class ProducerHome:
             raise Misconfigured(
                 [f"{path} cannot be made ({error.strerror}); another process may have made it"]
             ) from error
+        except (Misconfigured, Unavailable, Overloaded) as error:
+            raise _about(path, error, making=making) from error
         finally:
             shutil.rmtree(making, ignore_errors=True)
         sync_folder(path.parent)
@@ -359,6 +367,15 @@ class ProducerHome:
             "kind": self.kind,
             "key": self.signing_key.public.to_text(),
         }
+
+
+def _about(
+    path: Path, error: Misconfigured | Unavailable | Overloaded, *, making: Path
+) -> Misconfigured | Unavailable | Overloaded:
+    """Return the error about the home's own name: the folder that it names is gone already."""
+    if isinstance(error, Misconfigured):
+        return Misconfigured([fault.replace(str(making), str(path)) for fault in error.faults])
+    return type(error)(str(error).replace(str(making), str(path)))
 
 
 def _card_text(card: _Card) -> bytes:

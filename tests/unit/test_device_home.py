@@ -1,6 +1,9 @@
 """Homes and outboxes refuse what is not theirs, and say what to do."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
@@ -21,6 +24,7 @@ from rekam.domain.segment import EVENT_BYTES_MAX
 from tests.support.device import beat, new_home
 
 NOW_MS = 1_522_468_800_000
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a memory file system that Linux always has
 
 
 class StillClock:
@@ -55,6 +59,33 @@ def test_a_garbled_file_is_named(tmp_path: Path, name: str, content: bytes, mess
     with pytest.raises(Misconfigured, match=message) as caught:
         ProducerHome.open(tmp_path)
     assert name in str(caught.value)
+
+
+def test_a_home_on_memory_is_refused_by_its_own_name() -> None:
+    """Not by that of the folder in which it is made, which is gone when somebody looks."""
+    if not SHARED_MEMORY.is_dir():
+        pytest.skip("this machine has no memory file system")
+    home = SHARED_MEMORY / f"rekam-test-{os.getpid()}"
+    with pytest.raises(Misconfigured) as caught:
+        new_home(home)
+    assert str(caught.value).startswith(f"{home}/outbox.db lies on tmpfs")
+    assert not [path for path in SHARED_MEMORY.iterdir() if home.name in path.name]
+
+
+def test_a_disk_that_takes_no_files_is_told_by_the_home_s_own_name(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, sys\nfrom pathlib import Path\n"
+        "from rekam.domain.errors import Unavailable\nfrom tests.support.device import new_home\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try:\n    new_home(Path(sys.argv[1]))\nexcept Unavailable as error:\n    print(error)"
+    )
+    home = tmp_path / "home"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(home)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"{home} takes no files"), done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_no_home_says_how_to_make_one(tmp_path: Path) -> None:
