@@ -7,7 +7,7 @@ import sys
 from collections.abc import Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol, get_args
+from typing import BinaryIO, Final, Protocol, get_args
 from zoneinfo import ZoneInfo
 
 import click
@@ -62,12 +62,15 @@ from rekam.domain.errors import (
     ProblemFound,
     Unavailable,
 )
-from rekam.domain.ids import ProducerId
+from rekam.domain.ids import Epoch, ProducerId
 from rekam.domain.keys import ReaderPublicKey
 from rekam.domain.segment import EVENT_BYTES_MAX, producer_id
 from rekam.runtime.invocation import settings_of
 from rekam.runtime.keyring import load_reader_public
 from rekam.runtime.lean_memory import give_memory_back
+
+EPOCH_MAX: Final = 2**31 - 1
+"""What a segment's header takes."""
 
 
 class Endpoint(Protocol):
@@ -111,6 +114,13 @@ def device() -> None:
     help="File with a public receipt key to trust; without it the one of this machine.",
 )
 @limit_options
+@click.option(
+    "--epoch",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1, max=EPOCH_MAX),
+    help="For a producer that is enrolled again: one above its highest in the office's ledger.",
+)
 @layer_option
 @click.pass_context
 def init(
@@ -122,9 +132,14 @@ def init(
     reader: Path | None,
     receipt_keys: tuple[Path, ...],
     choice: LimitChoice,
+    epoch: int,
     layer_is_kept: bool,
 ) -> None:
-    """Make outbox and keys; print the enrolment request for the office."""
+    """Make outbox and keys; print the enrolment request for the office.
+
+    For a device whose home is lost: give --epoch, so that no number of its earlier life is used
+    twice. What it has sent stays as it is.
+    """
     settings = settings_of(context)
     path = folder / "outbox.db"
     if not layer_is_kept:
@@ -138,6 +153,7 @@ def init(
         producer=_producer_id(producer),
         kind=kind,
         reader=_reader_key(reader) if reader else load_reader_public(settings),
+        epoch=Epoch(epoch),
         receipt_keys=receipt_keys_for(receipt_keys, settings),
         storage=storage,
         keep_days=KEEP_DAYS if choice.keep_days is None else choice.keep_days,

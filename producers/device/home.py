@@ -18,7 +18,7 @@ from typing import Annotated, Final, Self
 
 import msgspec
 
-from producers.device.clock import Clock, DeviceClock
+from producers.device.clock import Clock, DeviceClock, Reading
 from producers.device.files import Sharing, emitter_pid, replace_file, sole_emitter, sync_folder
 from producers.device.outbox import Outbox
 from producers.device.outbox_file import (
@@ -32,7 +32,7 @@ from producers.device.outbox_file import (
 )
 from producers.device.salvage import Salvage, is_missing, open_or_mend, salvages
 from rekam.domain.errors import Corrupt, Misconfigured, Overloaded, Unavailable
-from rekam.domain.events import EpochNumber, ProducerKind
+from rekam.domain.events import EpochNumber, EpochOpened, Event, ProducerKind, encode
 from rekam.domain.ids import Epoch, KeyId, ProducerId
 from rekam.domain.keys import ReaderPublicKey, SigningKey, VerifyKey, write_secret
 from rekam.domain.receipt import Receipt, ReceiptRejected, open_receipt
@@ -44,6 +44,9 @@ _CARD: Final = "producer.json"
 _LOCK: Final = "emitter.lock"
 _USERS: Final = "users.lock"
 _RECEIPT_KEYS: Final = "receipts.pub"
+ENROLLED_AGAIN: Final = "enrolled again with a new home"
+"""Why the epoch of such a home was opened; `epoch.opened` says it."""
+
 CARD_BYTES_MAX: Final = 4096
 
 KEEP_DAYS: Final = 30
@@ -116,6 +119,8 @@ class ProducerHome:
     ) -> Self:
         """Make a home with a fresh signing key and an empty outbox; durable when this returns.
 
+        With an `epoch` above 1 the producer is enrolled again, and the first event says so. It must
+        be above every epoch that the log knows of it: else both homes' numbers are one fork.
         `receipt_keys` are those whose receipts let the outbox prune, after `keep_days`. `storage`
         is kept with the home. Raises Misconfigured when `path` holds anything already: nothing is
         ever replaced.
@@ -130,7 +135,7 @@ class ProducerHome:
                     )
                 ]
             )
-        if not any_file_system:
+        if not storage.any_file_system:
             require_lasting(path / _OUTBOX)  # told by its own name, before there is another one
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,12 +155,14 @@ class ProducerHome:
             keep_days=keep_days,
         )
         try:
-            Outbox.create(
+            with Outbox.create(
                 making / _OUTBOX,
                 producer=producer,
                 epoch=epoch,
                 storage=replace(card.storage, any_file_system=True),  # looked at above
-            ).close()
+            ) as outbox:
+                if epoch > 1:
+                    outbox.append([_opening(DeviceClock().read())])
             SigningKey.generate().save(making / _KEY)
             write_secret(making / _CARD, _card_text(card))
             if keys := list(receipt_keys):
@@ -367,6 +374,10 @@ class ProducerHome:
             "kind": self.kind,
             "key": self.signing_key.public.to_text(),
         }
+
+
+def _opening(now: Reading) -> bytes:
+    return encode(Event(now.wall_ms, now.mono_ms, now.boot, EpochOpened(reason=ENROLLED_AGAIN)))
 
 
 def _about(

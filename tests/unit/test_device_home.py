@@ -17,11 +17,13 @@ from producers.device.clock import (
     anchors_due,
     offset_of,
 )
-from producers.device.home import ProducerHome
+from producers.device.home import ENROLLED_AGAIN, ProducerHome
 from producers.device.outbox import Outbox
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxBusy, OutboxFull, Rejected
-from rekam.domain.segment import EVENT_BYTES_MAX
-from tests.support.device import beat, new_home
+from rekam.domain.events import EpochOpened, decode
+from rekam.domain.ids import Epoch, ProducerId
+from rekam.domain.segment import EVENT_BYTES_MAX, Sealed, open_body, parse
+from tests.support.device import READER, beat, new_home
 
 NOW_MS = 1_522_468_800_000
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a memory file system that Linux always has
@@ -86,6 +88,25 @@ def test_a_disk_that_takes_no_files_is_told_by_the_home_s_own_name(tmp_path: Pat
     )
     assert done.stdout.startswith(f"{home} takes no files"), done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_of_a_later_epoch_says_at_first_that_it_is_one(tmp_path: Path) -> None:
+    with ProducerHome.create(
+        tmp_path / "again",
+        producer=ProducerId("dev-1"),
+        kind="recorder",
+        reader=READER.public,
+        epoch=Epoch(3),
+    ) as home:
+        home.outbox.append([beat(CLOCK, 1)])
+        home.outbox.seal_pending(
+            signing_key=home.signing_key, reader=home.reader, sealed=Sealed(NOW_MS, 5, "boot-1")
+        )
+        (one,) = home.outbox.unsent(limit_bytes=1)
+        segment = parse(one.raw)
+    assert (segment.header.epoch, segment.header.first) == (3, 1)
+    first, _ = open_body(segment, READER)
+    assert decode(first).data == EpochOpened(reason=ENROLLED_AGAIN)
 
 
 def test_a_folder_that_is_no_home_says_how_to_make_one(tmp_path: Path) -> None:
