@@ -240,8 +240,11 @@ class KafkaRoute:
             await _discard(client)
 
     def _server_check(self) -> ServerCheck | None:
+        """Return what checks the brokers of a new client; what was refused before is forgotten."""
         if self._tls is None and self._security.protocol.endswith("SSL"):
             self._tls = ServerCheck.by(self._security.ca, self._certificate_time)
+        if self._tls is not None:
+            self._tls.refused_code = None
         return self._tls
 
     def _dates_refused(self) -> Unavailable | None:

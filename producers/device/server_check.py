@@ -50,7 +50,8 @@ class ServerCheck(ssl.SSLContext):
 
     certificate_time: CertificateTime
     refused_code: int | None
-    """OpenSSL's code of the last certificate that was refused; None since one was begun anew."""
+    """OpenSSL's code of the last certificate that was refused; None since a later handshake began,
+    or its owner has set it so."""
 
     @classmethod
     def by(cls, ca: Path | None, certificate_time: CertificateTime = by_clock) -> Self:

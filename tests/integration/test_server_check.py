@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from producers.device.gateway_route import GatewayRoute
+from producers.device.kafka_route import KafkaRoute
 from producers.device.known_time import CertificateMoment
 from rekam.domain.errors import ServerDatesWrong, Unavailable
 from rekam.domain.ids import ProducerId
+from rekam.runtime.settings import KafkaSecurity
 from tests.support import tls
 from tests.support.http_answers import Request, answer, results, saying
 from tests.support.routes import sealed_beats
 
 PRODUCER = ProducerId("dev-1")
 DAY_MS = 86_400_000
+SEND_SECONDS_MAX = 5.0
 
 
 def accepting(request: Request) -> bytes:
@@ -94,6 +97,32 @@ async def test_each_handshake_asks_what_time_it_is(tmp_path: Path) -> None:
                 await route.send(sealed_beats(1), producer=PRODUCER)
             await route.send(sealed_beats(1), producer=PRODUCER)
     assert moments == []
+
+
+async def test_kafka_too_says_that_dates_are_wrong_and_only_as_long_as_they_are(
+    tmp_path: Path,
+) -> None:
+    shown = tls.make_certificate(tmp_path, valid=tls.EXPIRED)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown.certificate, shown.key)
+    async with saying(accepting, tls=context) as server:
+        route = KafkaRoute(
+            f"127.0.0.1:{server.port}",
+            KafkaSecurity(protocol="SSL", ca=shown.ca),
+            send_seconds_max=SEND_SECONDS_MAX,
+        )
+        with pytest.raises(ServerDatesWrong, match="has expired"):
+            await route.send(sealed_beats(1), producer=PRODUCER)
+        with pytest.raises(ServerDatesWrong, match="has expired"):
+            await route.receipt(PRODUCER)
+    for ask in (
+        lambda: route.send(sealed_beats(1), producer=PRODUCER),
+        lambda: route.receipt(PRODUCER),
+    ):
+        with pytest.raises(Unavailable) as caught:  # nobody listens there any more
+            await ask()
+        assert not isinstance(caught.value, ServerDatesWrong)
+    await route.stop()
 
 
 def _not_before(shown: tls.ServerCertificate) -> str:
