@@ -123,7 +123,7 @@ def device() -> None:
 )
 @layer_option
 @click.pass_context
-def init(
+def init(  # noqa: PLR0913 - an argument for each option
     context: click.Context,
     *,
     producer: str,
