@@ -17,7 +17,7 @@ SELECT producer, known_on, until_on FROM producer_service;
 -- name: read_ledger_segment
 -- All rows.
 SELECT producer, epoch, first, hash, last, prev, partition, log_offset, append_ms, sealed_ms, lost,
-    contents FROM ledger_segment;
+    contents, route FROM ledger_segment;
 
 -- name: read_ledger_boot
 -- All rows.
@@ -29,7 +29,8 @@ SELECT partition, log_offset, append_ms, producer, epoch, first, hash FROM ledge
 
 -- name: read_held_record
 -- All rows.
-SELECT partition, log_offset, append_ms, producer, epoch, first, last, reason, detail, value
+SELECT partition, log_offset, append_ms, producer, epoch, first, last, reason, detail, value,
+    route
 FROM held_record;
 
 -- name: read_quarantined_record
@@ -71,7 +72,7 @@ SELECT key, facts FROM reference;
 
 -- name: read_coverage_cell
 -- All rows.
-SELECT desa, occurred_on, known_on, cause, producer, mode, people FROM coverage_cell;
+SELECT desa, occurred_on, known_on, cause, producer, mode, route, people FROM coverage_cell;
 
 -- name: read_coverage_duplicate
 -- All rows.

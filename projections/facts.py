@@ -18,6 +18,7 @@ import msgspec
 from msgspec import structs
 
 from rekam.domain.clocks import OfficeZone
+from rekam.domain.log import ROUTE_UNTOLD
 
 COUNTS: Final = 0
 FORK_LOST: Final = 1
@@ -35,6 +36,11 @@ VERDICT_REASONS: Final = {
 
 VARIANT_BYTES: Final = 8
 """How much of the segment hash names the variant: enough among the segments of one seq."""
+
+ROUTES: Final = (ROUTE_UNTOLD, "kafka", "gateway", "relay", "usb")
+"""Routes of arrival (rekam/domain/log.py) by the code that a fact holds; only ever added to."""
+
+ROUTE_CODES: Final = {route: code for code, route in enumerate(ROUTES)}
 
 DataT = TypeVar("DataT")
 
@@ -67,6 +73,8 @@ class Fact(msgspec.Struct, Generic[DataT], frozen=True, array_like=True, gc=Fals
     history: tuple[Judgement, ...] = ()
     """Empty for nearly all: judged as above since the day of `known_ms`. Otherwise every judgement,
     oldest first; the last one is the above, and before the first one nobody could know the fact."""
+    route: int = ROUTE_CODES[ROUTE_UNTOLD]
+    """Code of the way by which that earliest copy came. It decides nothing."""
 
     @property
     def id(self) -> FactId:

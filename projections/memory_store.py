@@ -185,7 +185,7 @@ class MemoryStore:
                 (producer, *time) for producer, times in self._services.items() for time in times
             ),
             "ledger_segment": (
-                (*row[:10], row.lost.bounds, row.contents)
+                (*row[:10], row.lost.bounds, row.contents, row.route)
                 for rows in self._ledger.values()
                 for row in rows.values()
             ),

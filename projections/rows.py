@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from rekam.domain.log import ROUTE_UNTOLD
 from rekam.domain.ranges import RangeSet
 
 RecordId = tuple[int, int]
@@ -35,7 +36,7 @@ class ProducerRow(NamedTuple):
 
 
 class LedgerRow(NamedTuple):
-    """An admitted segment; place and time are those of its earliest copy."""
+    """An admitted segment; place, time and route are those of its earliest copy."""
 
     producer: str
     epoch: int
@@ -52,6 +53,7 @@ class LedgerRow(NamedTuple):
     """Seqs that count from another segment."""
     contents: bytes
     """Encoded Contents: whom its events touch, so that it can be judged again."""
+    route: str = ROUTE_UNTOLD
 
     @property
     def key(self) -> LedgerKey:
@@ -118,6 +120,7 @@ class HeldRow(NamedTuple):
     reason: str
     detail: str
     value: bytes
+    route: str = ROUTE_UNTOLD
 
 
 class QuarantinedRow(NamedTuple):

@@ -200,7 +200,7 @@ def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
 def _segment_values(row: LedgerRow) -> tuple[object, ...]:
     # An array of arrays would have to be rectangular, so each set goes as PostgreSQL's array text.
     lost = "{" + ",".join(map(str, row.lost.bounds)) + "}"
-    return (*row[:10], lost, row.contents)
+    return (*row[:10], lost, row.contents, row.route)
 
 
 def _ledger_rows(rows: Iterable[Any]) -> list[LedgerRow]:

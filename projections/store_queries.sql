@@ -181,19 +181,21 @@ SELECT key, facts FROM record_decision WHERE key = ANY ($1::bytea[]);
 SELECT * FROM held_record WHERE producer = ANY ($1::text[]);
 
 -- name: write_segments
--- Place, time and forks of a segment can change, and its contents when more of them is understood.
+-- Place, time, route and forks of a segment can change, and its contents when more of them is understood.
 INSERT INTO ledger_segment
     (producer, epoch, first, hash, last, prev, partition, log_offset, append_ms, sealed_ms, lost,
-     contents)
+     contents, route)
 SELECT producer, epoch, first, hash, last, prev, partition, log_offset, append_ms, sealed_ms,
-    lost::bigint[], contents
+    lost::bigint[], contents, route
 FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bytea[],
-    $7::integer[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[])
+    $7::integer[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::bytea[],
+    $13::text[])
     AS given (producer, epoch, first, hash, last, prev, partition, log_offset, append_ms,
-        sealed_ms, lost, contents)
+        sealed_ms, lost, contents, route)
 ON CONFLICT (producer, epoch, first, hash) DO UPDATE
 SET partition = excluded.partition, log_offset = excluded.log_offset,
-    append_ms = excluded.append_ms, lost = excluded.lost, contents = excluded.contents;
+    append_ms = excluded.append_ms, lost = excluded.lost, contents = excluded.contents,
+    route = excluded.route;
 
 -- name: write_boots
 -- Between which seqs a boot session is named; a row that holds them already is not touched.
@@ -225,9 +227,9 @@ WHERE (stored.partition, stored.log_offset) = (given.partition, given.log_offset
 -- name: write_held
 -- A held record may come to wait for something else.
 INSERT INTO held_record
-    (partition, log_offset, append_ms, producer, epoch, first, last, reason, detail, value)
+    (partition, log_offset, append_ms, producer, epoch, first, last, reason, detail, value, route)
 SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[],
-    $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bytea[])
+    $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bytea[], $11::text[])
 ON CONFLICT (partition, log_offset) DO UPDATE
 SET reason = excluded.reason, detail = excluded.detail;
 
@@ -349,10 +351,10 @@ SELECT ctid::text FROM added WHERE accesses = 0;
 -- Add differences in the given order. Returns where the cells are that have come to nothing.
 WITH added AS (
     INSERT INTO coverage_cell AS stored
-        (desa, occurred_on, known_on, cause, producer, mode, people)
+        (desa, occurred_on, known_on, cause, producer, mode, route, people)
     SELECT * FROM unnest($1::text[], $2::date[], $3::date[], $4::text[], $5::text[], $6::text[],
-        $7::bigint[])
-    ON CONFLICT (desa, occurred_on, known_on, cause, producer, mode) DO UPDATE
+        $7::text[], $8::bigint[])
+    ON CONFLICT (desa, occurred_on, known_on, cause, producer, mode, route) DO UPDATE
     SET people = stored.people + excluded.people
     RETURNING stored.ctid, stored.people
 )

@@ -220,7 +220,7 @@ CELL_TABLES: Final[Mapping[str, CellTable]] = {
         ("cohort", "version", "source", "bucket", "stated_on", "known_on"), "entries"
     ),
     coverage.TABLE: CellTable(
-        ("desa", "occurred_on", "known_on", "cause", "producer", "mode"), "people"
+        ("desa", "occurred_on", "known_on", "cause", "producer", "mode", "route"), "people"
     ),
     coverage.DUPLICATE_TABLE: CellTable(("desa", "occurred_on", "known_on"), "people"),
     coverage.MONTH_TABLE: CellTable(("desa", "occurred_month", "known_month"), "people"),

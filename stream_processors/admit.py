@@ -208,6 +208,7 @@ class Admission:
             header.sealed.wall_ms,
             RangeSet(),
             encode_contents(contents),
+            record.route,
         )
         self._note_boots(header, contents)
         self.fresh[key] = opened
@@ -264,7 +265,10 @@ class Admission:
         if (record.append_ms, record.partition, record.offset) < row.copy_order:
             later = LogRecord(row.partition, row.offset, row.append_ms, b"")
             self.rows[row.key] = self.changes.ledger[row.key] = row._replace(
-                partition=record.partition, offset=record.offset, append_ms=record.append_ms
+                partition=record.partition,
+                offset=record.offset,
+                append_ms=record.append_ms,
+                route=record.route,
             )
             self.changes.copies.pop((record.partition, record.offset), None)
             # Also at the same moment: what is decided of a record is decided of its place.
@@ -291,6 +295,7 @@ class Admission:
             reason.code,
             reason.detail,
             record.value,
+            record.route,
         )
 
     def _quarantine(self, refused: Refused) -> None:
@@ -323,7 +328,8 @@ class Admission:
                 continue  # taken in an earlier round of this fold
             self.changes.held.pop(place, None)
             self.changes.held_released.add(place)
-            released.append(self.opener.open_record(LogRecord(*place, row.append_ms, row.value)))
+            record = LogRecord(*place, row.append_ms, row.value, row.route)
+            released.append(self.opener.open_record(record))
         return released
 
     async def _settle_forks(self) -> None:

@@ -32,6 +32,7 @@ from yarl import URL
 
 from rekam.domain.errors import Corrupt, Misconfigured
 from rekam.domain.log import Chunk, LogRecord
+from rekam.runtime.kafka import log_record
 
 FAUST_VERSION: Final = "0.15.3"
 COMMIT_SECONDS_MAX: Final = 3.0
@@ -389,12 +390,9 @@ def _count_dense(records: Sequence[LogRecord], expected: int) -> int:
 
 
 def _log_records(tp: TP, found: Sequence[Any]) -> list[LogRecord]:
-    """Return records as the folds see them; a record without a value has an empty one."""
+    """Return records as the folds see them. Raises Misconfigured without the broker's times."""
     if any(record.timestamp_type != LOG_APPEND_TIME for record in found):
         raise Misconfigured(
             [f"{tp.topic}: wanted message.timestamp.type=LogAppendTime; run `rekam topics apply`"]
         )
-    return [
-        LogRecord(tp.partition, record.offset, record.timestamp, record.value or b"")
-        for record in found
-    ]
+    return [log_record(tp.partition, record) for record in found]

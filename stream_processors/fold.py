@@ -332,6 +332,7 @@ class _Fold:
                 timeline,
                 key=self._key_of(row),
                 known_ms=row.append_ms,
+                route=row.route,
                 lost=self._lost(row, timeline) if row.lost else (),
                 zone=self.rules.zone,
                 discarded=discarded,
@@ -628,6 +629,7 @@ class _Fold:
             day,
             event.data,
             history,
+            judge.route,
         )
 
     def _judged_again(self, fact: PlainFact) -> PlainFact:
@@ -640,7 +642,12 @@ class _Fold:
             is_dated=type(fact.data) not in _PRODUCER_DATA,
         )
         now = structs.replace(
-            fact, known_ms=judge.known_ms, verdict=verdict, occurred_on=day, history=history
+            fact,
+            known_ms=judge.known_ms,
+            verdict=verdict,
+            occurred_on=day,
+            history=history,
+            route=judge.route,
         )
         if now.verdict != COUNTS:
             self._exclude(now)

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from rekam.domain.errors import Corrupt, Unavailable
 from rekam.domain.log import LogRecord
-from rekam.runtime.kafka import OPEN_NETWORK, consumer_options
+from rekam.runtime.kafka import OPEN_NETWORK, consumer_options, log_record
 from rekam.runtime.settings import KafkaSecurity
 
 RECORD_SECONDS_MAX: Final = 30.0
@@ -67,7 +67,7 @@ class RecordReader:
                 record = await self._consumer.getone(place)
             if record.offset != offset:
                 raise _absent(place, offset)
-            found.append(LogRecord(partition, offset, record.timestamp, record.value or b""))
+            found.append(log_record(partition, record))
             following = offset + 1
         return found
 

@@ -143,7 +143,8 @@ async def _lift_records(folder: PostgresFolder) -> int:
 
 
 def _record(row: Any) -> LogRecord:
-    return LogRecord(row["partition"], row["log_offset"], row["append_ms"], row["value"])
+    place = (row["partition"], row["log_offset"])
+    return LogRecord(*place, row["append_ms"], row["value"], row["route"])
 
 
 def _reads_otherwise(row: Any, record: LogRecord, folder: PostgresFolder) -> bool:

@@ -3,7 +3,7 @@
 
 -- name: list_liftable_records
 -- At most $4 records held for the reasons $1, behind the place ($2 partition, $3 offset).
-SELECT partition, log_offset, append_ms, reason, detail, value FROM held_record
+SELECT partition, log_offset, append_ms, reason, detail, value, route FROM held_record
 WHERE reason = ANY ($1::text[]) AND (partition, log_offset) > ($2, $3)
 ORDER BY partition, log_offset
 LIMIT $4;

@@ -23,8 +23,8 @@ YEAR_TABLE: Final = "coverage_year"
 DUPLICATE_RECORD: Final = "DUPLICATE_RECORD"
 """The centre's word for: the same body is recorded under another number."""
 
-CoverageCell = tuple[str, date, date, str, str, str]
-"""(desa, occurred_on, known_on, cause, producer, mode)"""
+CoverageCell = tuple[str, date, date, str, str, str, str]
+"""(desa, occurred_on, known_on, cause, producer, mode, route)"""
 DuplicateCell = tuple[str, date, date]
 """(desa, occurred_on, known_on)"""
 MonthCell = tuple[str, date, date]
@@ -38,11 +38,11 @@ def coverage_contributions(moves: Sequence[Move]) -> Mapping[CoverageCell, int]:
     known at K, the person was recorded by D (tests/property/test_coverage_laws.py).
     """
     if len(moves) == 1 and (after := moves[0].after) is not None:  # nearly everyone
-        known_on, _, _, cause, producer, mode = moves[0]
-        return {(after.desa, after.occurred_on, known_on, cause, producer, mode): 1}
+        known_on, _, _, cause, producer, mode, route = moves[0]
+        return {(after.desa, after.occurred_on, known_on, cause, producer, mode, route): 1}
     # A plain dictionary: making a Counter costs more than all else here.
     cells: dict[CoverageCell, int] = {}
-    for known_on, before, after, cause, producer, mode in moves:
+    for known_on, before, after, cause, producer, mode, route in moves:
         for placement, sign in ((before, -1), (after, 1)):
             if placement is not None:
                 cell = (
@@ -52,6 +52,7 @@ def coverage_contributions(moves: Sequence[Move]) -> Mapping[CoverageCell, int]:
                     cause,
                     producer,
                     mode,
+                    route,
                 )
                 cells[cell] = cells.get(cell, 0) + sign
     return {cell: people for cell, people in cells.items() if people}
@@ -75,7 +76,7 @@ def year_cell(cell: MonthCell) -> MonthCell:
 
 def month_cell(cell: CoverageCell) -> MonthCell:
     """Return the month cell that a coverage cell adds to."""
-    desa, occurred_on, known_on, _, _, _ = cell
+    desa, occurred_on, known_on, *_ = cell
     return desa, month_of(occurred_on), month_of(known_on)
 
 

@@ -12,11 +12,13 @@ from projections.facts import (
     FORK_LOST,
     NOT_AUTHORISED,
     REVOKED,
+    ROUTES,
     FactId,
     changes_of_knowledge,
 )
 from projections.person.facts import Captured, PersonFact, Withdrawn, WithdrawnOf
 from rekam.domain.clocks import OfficeZone
+from rekam.domain.log import ROUTE_UNTOLD
 
 DATE_UNKNOWN: Final = date.max
 """Stands for *date unknown* in cells; PostgreSQL shows it as `infinity`."""
@@ -59,6 +61,8 @@ class Move(NamedTuple):
     producer: str
     mode: str
     """How the recording was made; empty when the cause is no recording."""
+    route: str
+    """By which way it came to the log; empty when nobody told, or the cause is no recording."""
 
 
 def recordings(facts: Iterable[PersonFact]) -> list[PersonFact]:
@@ -84,7 +88,8 @@ def moves_of(told: Sequence[PersonFact], zone: OfficeZone) -> list[Move]:
             data = fact.data
             placed = Placement(data.domicile, fact.occurred_on or DATE_UNKNOWN)
             known_on = zone.append_day(fact.known_ms)
-            return [Move(known_on, None, placed, "arrived", fact.producer, data.mode)]
+            route = ROUTES[fact.route]
+            return [Move(known_on, None, placed, "arrived", fact.producer, data.mode, route)]
         return []
     moves: list[Move] = []
     known: dict[FactId, PersonFact] = {}
@@ -93,9 +98,11 @@ def moves_of(told: Sequence[PersonFact], zone: OfficeZone) -> list[Move]:
         known[after.id] = after
         now = _placement(known.values())
         if now != placed_at:
-            mode = after.data.mode if isinstance(after.data, Captured) else ""
+            mode, route = "", ROUTE_UNTOLD
+            if isinstance(after.data, Captured):
+                mode, route = after.data.mode, ROUTES[after.route]
             cause = _cause(before, after)
-            moves.append(Move(day, placed_at, now, cause, after.producer, mode))
+            moves.append(Move(day, placed_at, now, cause, after.producer, mode, route))
             placed_at = now
     return moves
 

@@ -12,6 +12,7 @@ from projections.facts import (
     FORK_LOST,
     NOT_AUTHORISED,
     REVOKED,
+    ROUTE_CODES,
     FactId,
     Judgement,
     counted,
@@ -210,6 +211,9 @@ class Judge:
 
     timeline: Timeline
     known_ms: int
+    route: int
+    """Code of the way by which the segment came (projections/facts.py): no judgement rests on it.
+    """
     admitted_on: date
     """Since when the segment could be known: its day, or that of the key that signed it."""
     appended_on: date
@@ -231,6 +235,7 @@ class Judge:
         *,
         key: str,
         known_ms: int,
+        route: str,
         lost: tuple[tuple[date, RangeSet], ...],
         zone: OfficeZone,
         discarded: tuple[tuple[date, RangeSet], ...] = (),
@@ -242,6 +247,7 @@ class Judge:
         return cls(
             timeline,
             known_ms,
+            ROUTE_CODES[route],
             admitted_on,
             appended_on,
             lost,

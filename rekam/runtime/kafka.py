@@ -15,6 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from rekam.domain.errors import Corrupt, Unavailable
+from rekam.domain.log import ROUTE_UNTOLD, LogRecord, route_told
 from rekam.domain.topics import ALL, RECORD_BYTES_MAX, Topic
 from rekam.runtime.settings import KafkaSecurity
 
@@ -30,6 +31,18 @@ APPLY_SECONDS_MAX = 30.0
 REPLICAS_WANTED = 3
 OPEN_NETWORK = KafkaSecurity()
 """No encryption and no user: right for the embedded broker on the loopback alone."""
+
+
+def log_record(partition: int, record: Any) -> LogRecord:
+    """Return what aiokafka consumed as the folds see it; without a value it has an empty one."""
+    headers = record.headers
+    return LogRecord(
+        partition,
+        record.offset,
+        record.timestamp,
+        record.value or b"",
+        route_told(headers) if headers else ROUTE_UNTOLD,
+    )
 
 
 def client_options(

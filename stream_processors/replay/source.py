@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from rekam.domain.errors import Corrupt, Unavailable
-from rekam.domain.log import Chunk, LogRecord
-from rekam.runtime.kafka import OPEN_NETWORK, consumer_options
+from rekam.domain.log import Chunk
+from rekam.runtime.kafka import OPEN_NETWORK, consumer_options, log_record
 from rekam.runtime.settings import KafkaSecurity
 
 SILENCE_SECONDS_MAX: Final = 30.0
@@ -64,12 +64,7 @@ async def read_log(
                     yield Chunk(
                         topic,
                         tp.partition,
-                        tuple(
-                            LogRecord(
-                                tp.partition, record.offset, record.timestamp, record.value or b""
-                            )
-                            for record in below
-                        ),
+                        tuple(log_record(tp.partition, record) for record in below),
                     )
     except KafkaError as error:
         raise Unavailable(

@@ -76,12 +76,15 @@ FILL: Final[Sequence[tuple[str, str]]] = (
         "cells",
         """
         INSERT INTO coverage_cell
+            (desa, occurred_on, known_on, cause, producer, mode, route, people)
         SELECT desa, $1::date + day,
             least($1::date + day + (CASE
                 WHEN late < 0.7 THEN 0
                 WHEN late < 0.95 THEN (late * 3000)::int % 40
                 ELSE (late * 30000)::int % 400 END), $1::date + $2::int),
-            'arrived', 'recorder-' || left(desa, 8), 'offline', 1 + (late * 100)::int % 4
+            'arrived', 'recorder-' || left(desa, 8), 'offline',
+            (ARRAY['kafka', 'gateway', 'relay', 'usb'])[1 + (late * 1000)::int % 4],
+            1 + (late * 100)::int % 4
         FROM (
             SELECT day, desa, random() AS late
             FROM generate_series(0, $2::int - 1) AS day,
@@ -175,7 +178,7 @@ FILL: Final[Sequence[tuple[str, str]]] = (
         INSERT INTO ledger_segment
         SELECT producer, 1, 500 * (known_on - $1::date) + 1, '\\x00',
             500 * (known_on - $1::date) + 500, '\\x00', 0, row_number() OVER (), contact_ms,
-            contact_ms, '{}', '\\x00'
+            contact_ms, '{}', '\\x00', 'kafka'
         FROM producer_contact ORDER BY known_on LIMIT 600000
         """,
     ),

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from rekam.domain.log import route_headers
 from rekam.domain.topics import RECORD_BYTES_MAX, Topic
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.embedded.postgres import EmbeddedPostgres
@@ -140,7 +141,10 @@ class Machine:
                     await send(record.partition)
                     batch = batches[record.partition]
                 key = getattr(record, "key", None)
-                if batch.append(key=key, value=record.value, timestamp=None) is None:
+                appended = batch.append(
+                    key=key, value=record.value, timestamp=None, headers=route_headers("kafka")
+                )
+                if appended is None:
                     raise ProcessFailed(f"a record of {len(record.value)} bytes is too large")
             for number, batch in list(batches.items()):
                 if batch.record_count():

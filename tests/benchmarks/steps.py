@@ -229,7 +229,8 @@ def _chunks(workload: Workload, events_per_segment: int, folder: Path) -> list[C
     for number, segment in enumerate(workload.segments(events_per_segment)):
         found = partitions[segment.partition]
         offset = len(found) + (segment.partition == 0)  # behind the enrolments
-        found.append(LogRecord(segment.partition, offset, APPEND_MS + number, segment.value))
+        append_ms = APPEND_MS + number
+        found.append(LogRecord(segment.partition, offset, append_ms, segment.value, "kafka"))
     return [
         chunk
         for _, found in sorted(partitions.items())

@@ -194,7 +194,7 @@ async def test_entities_are_there_empty_and_then_as_written(store: Store) -> Non
 
 @pytest.mark.parametrize("steps", [(1, -1), (-1, 1), (2, -1, -1)])
 async def test_a_cell_that_comes_to_nothing_is_no_row(store: Store, steps: tuple[int, ...]) -> None:
-    cell = ("64.08.04.2001", date.max, date(2018, 3, 31), "arrived", "dev", "offline")
+    cell = ("64.08.04.2001", date.max, date(2018, 3, 31), "arrived", "dev", "offline", "usb")
     for step in steps:
         written = Changes()
         written.cells["coverage_cell"] = Counter({cell: step})

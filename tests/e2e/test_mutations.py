@@ -30,6 +30,7 @@ ORDER = f"{LAWS}::test_any_order_repetition_and_chunking_gives_the_same_rows"
 CELLS = f"{LAWS}::test_cells_are_at_every_prefix_what_the_entities_add_and_roll_ups_their_sums"
 KNOWN = f"{LAWS}::test_as_known_at_k_is_the_fold_of_the_prefix_at_k"
 EACH = f"{LAWS}::test_every_record_and_every_event_of_it_is_somewhere"
+ROUTE = f"{LAWS}::test_each_fact_is_told_by_the_route_of_the_earliest_copy_of_its_segment"
 PERSON = f"{COVERAGE}::test_the_sums_over_one_persons_cells_are_what_was_known_of_that_person"
 ERASED = "tests/property/test_erasure_laws.py::test_of_an_erased_person_no_row_holds_what_names_one"
 STORY = f"{SCENARIOS}::test_the_figures_are_these_in_whatever_order_the_records_come"
@@ -125,6 +126,20 @@ MUTATIONS = (
         "return self._replace(first=min(self.first, first), last=max(self.last, last))",
         "return self._replace(first=first, last=last)",
         ORDER,
+    ),
+    Mutation(
+        "an earlier copy that comes later does not tell the route",
+        "stream_processors/admit.py",
+        "                route=record.route,",
+        "                route=row.route,",
+        ROUTE,
+    ),
+    Mutation(
+        "a fact that is judged again keeps its route",
+        "stream_processors/fold.py",
+        "            route=judge.route,",
+        "            route=fact.route,",
+        ROUTE,
     ),
     Mutation(
         "the latest copy decides since when a segment is known",

@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -15,7 +16,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from faust.types import TP
 
 from rekam.domain.errors import Corrupt, Unavailable
-from rekam.domain.log import Chunk, LogRecord
+from rekam.domain.log import ArrivalRoute, Chunk, LogRecord, route_headers
 from rekam.domain.topics import Topic
 from rekam.embedded.kafka import EmbeddedKafka
 from rekam.runtime.kafka import client_options, producer_options
@@ -153,13 +154,20 @@ async def produce(
     await producer.start()
     try:
         values = [b"record %d" % number for number in range(first, first + count)]
+        routes = [*islice(cycle(get_args(ArrivalRoute)), count)]
         sent = [
-            await producer.send(topic.name, value, partition=number % topic.partitions)
+            await producer.send(
+                topic.name,
+                value,
+                partition=number % topic.partitions,
+                headers=[("other", b"usb"), *route_headers(routes[number])],
+            )
             for number, value in enumerate(values)
         ]
-        for value, metadata in zip(values, await asyncio.gather(*sent), strict=True):
+        stamped = await asyncio.gather(*sent)
+        for value, route, metadata in zip(values, routes, stamped, strict=True):
             written[metadata.partition].append(
-                LogRecord(metadata.partition, metadata.offset, metadata.timestamp, value)
+                LogRecord(metadata.partition, metadata.offset, metadata.timestamp, value, route)
             )
     finally:
         await producer.stop()

@@ -291,8 +291,9 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
     await connection.execute(
         """
         INSERT INTO coverage_cell
+            (desa, occurred_on, known_on, cause, producer, mode, route, people)
         SELECT format('64.%s.%s.2001', to_char(regency, 'FM00'), to_char(kecamatan, 'FM00')),
-            date '2018-01-01' + day, date '2018-01-02' + day, 'arrived', 'dev', 'offline', 3
+            date '2018-01-01' + day, date '2018-01-02' + day, 'arrived', 'dev', 'offline', 'usb', 3
         FROM generate_series(1, 20) AS regency, generate_series(1, 20) AS kecamatan,
             generate_series(1, 100) AS day
         """
@@ -372,7 +373,7 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
         """
         INSERT INTO ledger_segment
         SELECT producer, 1, contact_ms * 10 + 1, '\\x00', contact_ms * 10 + 9, '\\x00', 0,
-            contact_ms, contact_ms, contact_ms, '{}', '\\x00'
+            contact_ms, contact_ms, contact_ms, '{}', '\\x00', 'usb'
         FROM producer_contact
         """
     )

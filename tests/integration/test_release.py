@@ -130,6 +130,25 @@ async def test_an_entry_finds_its_list_whichever_came_first(
     await assert_all_counts(projections)
 
 
+async def test_what_was_held_is_told_by_the_route_by_which_it_came(
+    projections: Projections, registrar: Life
+) -> None:
+    """Held for its enrolment, and held for newer software; both are released from their rows."""
+    device, newer = life("dev", "recorder", 21), life("new", "recorder", 22)
+    records = [  # by kafka, gateway and relay
+        (1, device.seal(device.event(captured(1, "r1")))),
+        (2, newer.seal(newer.event(captured(2, "r2")))),
+        (0, registrar.seal(*(registrar.event(one.enrolment()) for one in (device, newer)))),
+    ]
+    await produce(projections.bootstrap, projections.topic, records)
+    await fold_log(projections, older_opener(has_reader=False, young=frozenset()))
+    assert await liftable(projections) > 0
+    assert await lift_all(projections) > 0
+    found = await projections.pool.fetch("SELECT producer, route, people FROM coverage_cell")
+    assert {tuple(row) for row in found} == {("dev", "kafka", 1), ("new", "gateway", 1)}
+    await assert_all_counts(projections)
+
+
 @pytest.mark.parametrize("has_reader", [True, False])
 async def test_after_an_upgrade_live_is_what_a_replay_by_the_new_software_gives(
     projections: Projections, *, has_reader: bool

@@ -91,9 +91,9 @@ def test_a_fork_whose_winner_waits_for_its_key_is_lost_from_the_day_of_the_key_o
     cells = set(folded(log.records).tables()["coverage_cell"])
     day = RULES.zone.day(START_MS)
     assert cells == {
-        (DESA[0], day, counts_from, "arrived", "dev-a", "offline", 1),
-        (DESA[0], day, lost_from, "fork_lost", "dev-a", "offline", -1),
-        (DESA[0], day, lost_from, "arrived", "dev-a", "offline", 1),
+        (DESA[0], day, counts_from, "arrived", "dev-a", "offline", "", 1),
+        (DESA[0], day, lost_from, "fork_lost", "dev-a", "offline", "", -1),
+        (DESA[0], day, lost_from, "arrived", "dev-a", "offline", "", 1),
     }
     for known_at in (counts_from, lost_from):
         prefix = [one for one in log.records if RULES.zone.day(one.append_ms) <= known_at]

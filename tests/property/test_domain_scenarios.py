@@ -25,6 +25,7 @@ from tests.support.scenario import (
     buckets,
     cases,
     causes,
+    changes,
     codes,
     copies,
     coverage,
@@ -48,6 +49,7 @@ SINGA_GEWEH_DESA = "64.08.12.2002"
 SINGA_GEWEH = "64.08.12.1002"
 OTHER_DESA = "64.08.05.2006"
 MARCH = date(2018, 3, 31)
+REPORTED, MAY = date(2018, 4, 11), date(2018, 5, 20)
 APRIL_2019 = date(2019, 4, 28)
 YESTERDAY, TODAY = date(2018, 3, 1), date(2018, 3, 2)
 A_DAY_MS = 86_400_000
@@ -447,14 +449,74 @@ def _(office: Office) -> None:
         coverage(MARCH, known_at=date(2018, 3, 7)): (None, 3, None, None, 0),
         copies(): 2,
         left_out(): {},
+        changes(TODAY): {("arrived", "dev", "offline", "gateway"): 3},
     },
 )
 def _(office: Office) -> None:
     device = office.enrol("dev")
     for raw in office.seals(device, *map(captured, range(3)), on=TODAY):
-        arrivals = (date(2018, 4, 2), date(2018, 3, 8), date(2018, 3, 7))  # told the latest first
-        for route, arrives in enumerate(arrivals):
-            office.append(raw, device, arrives=arrives, route=route)
+        arrivals = (  # told the latest first
+            (date(2018, 4, 2), "usb"),
+            (date(2018, 3, 8), "kafka"),
+            (date(2018, 3, 7), "gateway"),
+        )
+        for elsewhere, (arrives, route) in enumerate(arrivals):
+            office.append(raw, device, arrives=arrives, elsewhere=elsewhere, route=route)
+
+
+@scenario(
+    "a stick brings what the device had recorded in March: late arrivals by its producer, by usb",
+    {
+        coverage(MARCH, known_at=REPORTED): (None, 2, None, None, 0),
+        coverage(MARCH): (None, 7, None, None, 0),
+        changes(REPORTED): {
+            ("arrived", "dev", "offline", "usb"): 3,
+            ("arrived", "dev", "offline", "kafka"): 1,
+            ("arrived", "other", "offline", "relay"): 1,
+        },
+        left_out(): {},
+    },
+)
+def _(office: Office) -> None:
+    device, other = office.enrol("dev"), office.enrol("other")
+    office.says(device, captured(1), on=TODAY)
+    office.says(other, captured(2), on=TODAY, arrives=REPORTED, route="gateway")
+    office.says(device, *map(captured, range(3, 6)), on=TODAY, arrives=MAY, route="usb")
+    office.says(other, captured(6), on=TODAY, arrives=MAY, route="relay")
+    office.says(device, captured(7), on=TODAY, arrives=MAY)
+
+
+@scenario(
+    "a stick comes before the enrolment: what waited is told by the stick, not by a later copy",
+    {
+        changes(TODAY): {("arrived", "late", "offline", "usb"): 2},
+        copies(): 1,
+        left_out(): {},
+    },
+)
+def _(office: Office) -> None:
+    device = office.enrol("late", arrives=MAY)
+    for raw in office.seals(device, captured(1), captured(2), on=TODAY):
+        office.append(raw, device, arrives=REPORTED, route="usb")
+        office.append(raw, device, arrives=MAY, elsewhere=1, route="gateway")
+
+
+@scenario(
+    "a withdrawal is told by no route, and a recording by none when its record tells none",
+    {
+        changes(REPORTED): {
+            ("withdrawn", "dev", "", ""): -1,
+            ("arrived", "dev", "offline", ""): 1,
+        },
+        left_out(): {},
+    },
+)
+def _(office: Office) -> None:
+    device = office.enrol("dev")
+    office.says(device, captured(1), on=TODAY, route="relay")
+    withdrawn = events.RecordingWithdrawn(recording="r-1", nik=person(1), reason="salah")
+    office.says(device, withdrawn, on=MAY, route="usb")
+    office.says(device, captured(2), on=TODAY, arrives=MAY, route="")
 
 
 @scenario(
@@ -471,8 +533,8 @@ def _(office: Office) -> None:
     office.append(device.seal(happened, key=key), device, arrives=TODAY)
     rotated = events.KeyRotated(producer="dev", key=key.public.to_text(), rotated_ms=1)
     for raw in office.seals(office.registrar, rotated, on=YESTERDAY):
-        for route, arrives in enumerate((date(2018, 3, 10), date(2018, 3, 5))):
-            office.append(raw, office.registrar, arrives=arrives, route=route)
+        for elsewhere, arrives in enumerate((date(2018, 3, 10), date(2018, 3, 5))):
+            office.append(raw, office.registrar, arrives=arrives, elsewhere=elsewhere)
 
 
 @scenario(

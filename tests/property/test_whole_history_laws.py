@@ -8,7 +8,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any, cast
 
 from hypothesis import given
@@ -18,7 +18,7 @@ from projections.cohort.state import entry_state
 from projections.coverage.contributions import month_of, year_of
 from projections.device_health.state import LABELS, device_state
 from projections.digest import differences, digests_of
-from projections.facts import VARIANT_BYTES, VERDICT_REASONS, Fact, counted
+from projections.facts import ROUTES, VARIANT_BYTES, VERDICT_REASONS, Fact, counted
 from projections.memory_store import MemoryStore
 from projections.person.facts import Observed
 from projections.person.state import DATE_UNKNOWN, placement_moves
@@ -394,6 +394,34 @@ def test_every_record_and_every_event_of_it_is_somewhere(history: History) -> No
         assert fact.counts == (fact.id not in excluded)
 
 
+@given(history=histories(), choose=CHANCES)
+@examples(50)
+def test_each_fact_is_told_by_the_route_of_the_earliest_copy_of_its_segment(
+    history: History, choose: random.Random
+) -> None:
+    shuffled = choose.sample(history.records, k=len(history.records))
+    worker = Worker(MemoryStore())
+
+    async def fold() -> None:
+        for chunk in chunks_of(shuffled, choose):
+            await worker.fold(chunk)
+
+    asyncio.run(fold())
+    earliest: dict[bytes, LogRecord] = {}
+    for record in sorted(history.records, key=lambda one: (one.append_ms, *place_of(one))):
+        earliest.setdefault(record.value, record)
+    by_place = {place_of(record): record for record in history.records}
+    tables = tables_of(worker.store)
+    told: dict[tuple[str, int, bytes], str] = {}
+    for row in tables["ledger_segment"]:
+        first = earliest[by_place[row[6], row[7]].value]
+        assert (row[6:9], row[12]) == ((*place_of(first), first.append_ms), first.route)
+        told[row[0], row[1], row[3][:VARIANT_BYTES]] = row[12]
+    for kind in ENTITY_KINDS:
+        for fact in chain.from_iterable(facts_of(tables, kind)):
+            assert ROUTES[fact.route] == told[fact.producer, fact.epoch, fact.variant]
+
+
 def place_of(record: LogRecord) -> tuple[int, int]:
     return (record.partition, record.offset)
 
@@ -425,6 +453,7 @@ def test_the_histories_hold_everything_that_the_laws_are_about() -> None:
         for row in tables["coverage_cell"]:
             found[row[3]] += 1
             found["date_unknown"] += row[1] == DATE_UNKNOWN
+            found[f"by {row[6]}"] += 1
         found["epochs"] += any(row[1] != 1 for row in tables["ledger_segment"])
         for table in ("ledger_copy", *CELL_TABLES):
             found[table] += len(tables[table])
@@ -435,6 +464,7 @@ def test_the_histories_hold_everything_that_the_laws_are_about() -> None:
         *("signature_invalid", "header_invalid"),
         *("case open", "case resolved"),
         *("arrived", "withdrawn", "redated", "revoked", "fork_lost", "authority"),
+        *(f"by {route}" for route in ROUTES),
         *("date_unknown", "epochs", "ledger_copy", *CELL_TABLES),
     ]
     assert [what for what in wanted if found[what] < 3] == []

@@ -15,7 +15,7 @@ from rekam.domain import events
 from rekam.domain.clocks import OfficeZone
 from rekam.domain.ids import Epoch, ProducerId, Seq
 from rekam.domain.keys import ReaderPrivateKey, ReaderPublicKey, SigningKey
-from rekam.domain.log import LogRecord
+from rekam.domain.log import ROUTE_UNTOLD, LogRecord
 from rekam.domain.segment import Sealed, opening_hash, parse, seal
 from stream_processors.intake import Opener
 from stream_processors.replay.rebuild import fold_in_memory
@@ -117,12 +117,14 @@ class Log:
     now_ms: int = START_MS + 40 * DAY_MS
     _ends: dict[int, int] = field(default_factory=dict)
 
-    def append(self, raw: bytes, *, partition: int, later_ms: int = 1_000) -> LogRecord:
+    def append(
+        self, raw: bytes, *, partition: int, later_ms: int = 1_000, route: str = ROUTE_UNTOLD
+    ) -> LogRecord:
         """Append a record."""
         self.now_ms += later_ms
         offset = self._ends.get(partition, 0)
         self._ends[partition] = offset + 1
-        record = LogRecord(partition, offset, self.now_ms, raw)
+        record = LogRecord(partition, offset, self.now_ms, raw, route)
         self.records.append(record)
         return record
 

@@ -6,11 +6,13 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from aiokafka import AIOKafkaProducer
 
+from rekam.domain.log import ArrivalRoute, route_headers
 from rekam.domain.topics import Topic
 from rekam.runtime.kafka import producer_options
 from rekam.runtime.postgres import open_pool
@@ -26,11 +28,16 @@ CHUNK_RECORDS_MAX = 20
 
 
 async def produce(bootstrap: str, topic: Topic, records: Iterable[tuple[int, bytes]]) -> None:
-    """Append (partition, bytes) in this order, and return when the broker has them all."""
+    """Append (partition, bytes) in this order, and return when the broker has them all.
+
+    By every route in turn.
+    """
     async with AIOKafkaProducer(**producer_options(bootstrap)) as producer:
         sent = [
-            await producer.send(topic.name, value, partition=partition)
-            for partition, value in records
+            await producer.send(
+                topic.name, value, partition=partition, headers=route_headers(route)
+            )
+            for route, (partition, value) in zip(cycle(get_args(ArrivalRoute)), records)
         ]
         await asyncio.gather(*sent)
 

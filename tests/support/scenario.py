@@ -85,11 +85,16 @@ class Office:
         self.says(self.registrar, *said, on=arrives)
 
     def says(
-        self, life: Life, *said: events.EventData, on: date, arrives: date | None = None
+        self,
+        life: Life,
+        *said: events.EventData,
+        on: date,
+        arrives: date | None = None,
+        route: str = "kafka",
     ) -> None:
         """Let a producer say something on a day by its clock, which arrives then or later."""
         for raw in self.seals(life, *said, on=on):
-            self.append(raw, life, arrives=arrives or on)
+            self.append(raw, life, arrives=arrives or on, route=route)
 
     def seals(self, life: Life, *said: events.EventData, on: date) -> Sequence[bytes]:
         """Seal without sending: as many segments as it takes."""
@@ -99,12 +104,14 @@ class Office:
             for start in range(0, len(happened), SEGMENT_EVENTS_MAX)
         ]
 
-    def append(self, raw: bytes, life: Life, *, arrives: date, route: int = 0) -> None:
-        """Append a segment at noon of a day, perhaps by another route."""
+    def append(
+        self, raw: bytes, life: Life, *, arrives: date, elsewhere: int = 0, route: str = "kafka"
+    ) -> None:
+        """Append a segment at noon of a day, perhaps to another partition than its producer's."""
         # Of one day, what is told later arrives later, by some milliseconds.
         self.log.now_ms = noon_ms(arrives) + len(self.log.records)
-        partition = (hash_of(life.producer) + route) % PARTITIONS
-        self.log.append(raw, partition=partition, later_ms=0)
+        partition = (hash_of(life.producer) + elsewhere) % PARTITIONS
+        self.log.append(raw, partition=partition, later_ms=0, route=route)
 
     def restores(self, life: Life) -> Callable[[], None]:
         """Remember a device's card as an image; call what is returned to write it back."""
@@ -318,6 +325,23 @@ def months() -> Ask:
 def causes() -> Ask:
     """Ask by what cause people came to be counted, and ceased to be."""
     return Ask("causes", _sums("coverage_cell", "cause"))
+
+
+def changes(after: date) -> Ask:
+    """Ask for the people who came (and went, below 0) by what became known after a day.
+
+    By cause, producer, mode and route of the recording.
+    """
+
+    def of(published: Published) -> object:
+        columns = ("known_on", "cause", "producer", "mode", "route")
+        found = Counter[tuple[object, ...]]()
+        for (known_on, *by), people in published.figures.sums("coverage_cell", *columns).items():
+            if known_on > after:
+                found[tuple(by)] += people
+        return {by: people for by, people in found.items() if people}
+
+    return Ask(f"changes after {after}", of)
 
 
 def left_out() -> Ask:

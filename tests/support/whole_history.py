@@ -24,6 +24,7 @@ from typing import Final
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from projections.facts import ROUTES
 from rekam.domain import events
 from rekam.domain.ids import Epoch, ProducerId
 from rekam.domain.keys import ReaderPrivateKey, SigningKey
@@ -133,7 +134,7 @@ def seeded(seed: int, *, turns: int = 40) -> History:
     office.speak_of_strangers()
     office.carry_some_late()
     office.state_all()
-    records, story = office.delivered()
+    records, story = office.delivered(random.Random(f"routes {seed}"))
     return History(seed, turns, records, story)
 
 
@@ -492,14 +493,22 @@ class _Office:
             early, late = sorted(self.choose.sample(range(len(self.parcels)), k=2))
             self.parcels.insert(late, self.parcels.pop(early))
 
-    def delivered(self) -> tuple[list[LogRecord], list[str]]:
-        """Append all parcels; some in the same millisecond, some a day later."""
+    def delivered(self, routes: random.Random) -> tuple[list[LogRecord], list[str]]:
+        """Append all parcels; some in the same millisecond, some a day later.
+
+        Each copy of a segment comes by a way of its own; of some nobody tells it.
+        """
         log, story = Log(), []
         for parcel in self.parcels:
             later_ms = self.choose.choice((0, 1, DAY_MS // 3, DAY_MS))
-            record = log.append(parcel.raw, partition=parcel.partition, later_ms=later_ms)
+            record = log.append(
+                parcel.raw,
+                partition=parcel.partition,
+                later_ms=later_ms,
+                route=routes.choice(ROUTES),
+            )
             day = (record.append_ms - START_MS) // DAY_MS
-            place = f"day {day} [{record.partition}/{record.offset}]"
+            place = f"day {day} [{record.partition}/{record.offset}] by {record.route or '?'}"
             story.append(f"  {place} {parcel.told}")
         if not self.happens(0.4):
             return log.records, story

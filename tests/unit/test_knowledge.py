@@ -86,7 +86,7 @@ def test_a_move_names_the_one_fact_that_caused_it() -> None:
     ]
     here, there = Placement(DESA, DAY), Placement(OTHER_DESA, DAY)
     assert [tuple(move) for move in placement_moves(facts, RULES.zone)] == [
-        (DAY, None, here, "arrived", "dev", "online"),
-        (NEXT, here, there, "arrived", "dev", "online"),
-        (NEXT, there, None, "withdrawn", "dev", ""),
+        (DAY, None, here, "arrived", "dev", "online", ""),
+        (NEXT, here, there, "arrived", "dev", "online", ""),
+        (NEXT, there, None, "withdrawn", "dev", "", ""),
     ]

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from rekam.domain.errors import Unavailable
 from rekam.domain.log import LogRecord
 from rekam.domain.topics import SEGMENTS
-from rekam.runtime.kafka import OPEN_NETWORK, consumer_options
+from rekam.runtime.kafka import OPEN_NETWORK, consumer_options, log_record
 from rekam.runtime.settings import KafkaSecurity
 
 POLL_MS: Final = 500
@@ -59,9 +59,7 @@ class LogPlace:
                     number = partition.partition
                     for record in records:
                         if record.offset < ends[number]:
-                            yield LogRecord(
-                                number, record.offset, record.timestamp, record.value or b""
-                            )
+                            yield log_record(number, record)
                         if record.offset + 1 >= ends[number]:
                             left.pop(number, None)
 
