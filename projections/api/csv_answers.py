@@ -44,6 +44,30 @@ def series_csv(answer: Stated[answers.CoverageSeries]) -> bytes:
     return _written(lines)
 
 
+def changes_csv(answer: Stated[answers.CoverageChanges]) -> bytes:
+    """Return a row for each share of a cause, and one for a cause that is nobody's.
+
+    Of each measure the counts sum to its delta; without a count, it is unknown.
+    """
+    figures = answer.figures
+    reports = (figures.known_from, figures.known_to, figures.rule_from, figures.rule_to)
+    lines: list[Sequence[Cell]] = [
+        (
+            *("region", "measure", "cause", "producer", "mode", "route", "count", "as_of"),
+            *("known_from", "known_to", "rule_from", "rule_to"),
+        )
+    ]
+    for cause in figures.causes:
+        shares: list[tuple[Cell, ...]] = [
+            (one.producer, one.mode, one.route, one.count) for one in cause.producers
+        ]
+        lines += [
+            (figures.region, cause.measure, cause.cause, *share, answer.state.as_of, *reports)
+            for share in shares or [(None, None, None, cause.count)]
+        ]
+    return _written(lines)
+
+
 def verification_csv(answer: Stated[answers.Verification]) -> bytes:
     """Return a row for each region and status, and the totals last."""
     figures = answer.figures

@@ -17,7 +17,7 @@ from projections.api import (
 )
 from projections.api.access import HEADERS
 from projections.api.cohort_answers import CohortComparison, CohortEntries, Cohorts
-from projections.api.csv_answers import coverage_csv, series_csv, verification_csv
+from projections.api.csv_answers import changes_csv, coverage_csv, series_csv, verification_csv
 from projections.api.office import Asked
 from projections.api.parameters import Parameter
 from projections.api.problems import Code
@@ -142,9 +142,11 @@ ROUTES: Final[tuple[Route, ...]] = (
             parameters.KNOWN_TO,
             parameters.RULE_FROM,
             parameters.RULE_TO,
+            parameters.FORMAT,
         ),
         problems=("instant_is_a_replay",),
         is_stated=True,
+        csv=changes_csv,
     ),
     Route(
         path="/v1/verification",

@@ -45,12 +45,15 @@ another denominator, another tree or re-coding, another rule."""
 
 
 class ProducerShare(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of a cause came by one producer, in one mode."""
+    """How much of a cause came by one producer, in one mode, by one route."""
 
     producer: str | None
     """Null: all those that are not named."""
     mode: str | None
     """How the recordings were made, online or offline; null: it was no recording."""
+    route: str | None
+    """By which way they came to the log first: kafka, gateway, relay or usb, as its records tell;
+    null: nobody told, or it was no recording."""
     count: int
 
 
@@ -93,13 +96,17 @@ class Report:
     rule: CoverageRule = COVERAGE_RULE_DEFAULT
 
 
+_By = tuple[str, str, str]
+"""(producer, mode, route)"""
+
+
 @dataclass(slots=True)
 class _Parts:
     counts: defaultdict[tuple[Measure, ChangeCause], int] = field(
         default_factory=lambda: defaultdict(int)
     )
     unknown: set[tuple[Measure, ChangeCause]] = field(default_factory=set)
-    shares: defaultdict[tuple[Measure, ChangeCause], defaultdict[tuple[str, str], int]] = field(
+    shares: defaultdict[tuple[Measure, ChangeCause], defaultdict[_By, int]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(int))
     )
 
@@ -127,12 +134,10 @@ class _Parts:
         if lost_by is not None:
             self.unknown.add(("wajib", lost_by))
 
-    def share(
-        self, measure: Measure, cause: ChangeCause, *, producer: str, mode: str, count: int
-    ) -> None:
-        """Add what came by one producer."""
+    def share(self, measure: Measure, cause: ChangeCause, by: _By, count: int) -> None:
+        """Add what came by one producer, in one mode, by one route."""
         self.counts[measure, cause] += count
-        self.shares[measure, cause][producer, mode] += count
+        self.shares[measure, cause][by] += count
 
     def told(self) -> list[CoverageChange]:
         """Return the parts; those that are nothing and hide nothing are left out."""
@@ -148,18 +153,18 @@ class _Parts:
         return sorted(told, key=lambda one: (one.measure, -abs(one.count or 0), one.cause))
 
 
-def _shares(shares: Mapping[tuple[str, str], int]) -> list[ProducerShare]:
+def _shares(shares: Mapping[_By, int]) -> list[ProducerShare]:
     ranked = sorted(
         ((who, count) for who, count in shares.items() if count),
         key=lambda item: (-abs(item[1]), item[0]),
     )
     named = [
-        ProducerShare(producer=producer, mode=mode or None, count=count)
-        for (producer, mode), count in ranked[:PRODUCERS_NAMED_MAX]
+        ProducerShare(producer=producer, mode=mode or None, route=route or None, count=count)
+        for (producer, mode, route), count in ranked[:PRODUCERS_NAMED_MAX]
     ]
     if rest := ranked[PRODUCERS_NAMED_MAX:]:
         others = sum(count for _, count in rest)
-        named.append(ProducerShare(producer=None, mode=None, count=others))
+        named.append(ProducerShare(producer=None, mode=None, route=None, count=others))
     return named
 
 
@@ -203,9 +208,8 @@ async def coverage_changes(
                 parts.share(
                     "date_unknown" if row["is_undated"] else "recorded",
                     row["cause"],
-                    producer=row["producer"],
-                    mode=row["mode"],
-                    count=row["people"],
+                    (row["producer"], row["mode"], row["route"]),
+                    row["people"],
                 )
 
     async def people(known_at: date, published: Publications, rule: CoverageRule) -> _Figures:

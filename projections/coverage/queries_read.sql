@@ -138,18 +138,18 @@ HAVING sum(people) <> 0;
 -- name: sum_changes
 -- What became known after $3 and up to $4 of people recorded up to $5, or on an unknown date, by
 -- desa and by what made it known. In three parts, as above: known after its day, by then, undated.
-SELECT desa, cause, producer, mode, is_undated, sum(people)::bigint AS people
+SELECT desa, cause, producer, mode, route, is_undated, sum(people)::bigint AS people
 FROM (
-    SELECT desa, cause, producer, mode, false AS is_undated, people FROM coverage_cell
+    SELECT desa, cause, producer, mode, route, false AS is_undated, people FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND known_on > $3 AND known_on <= $4
         AND occurred_on + 0 <= $5 AND occurred_on < known_on
     UNION ALL
-    SELECT desa, cause, producer, mode, false, people FROM coverage_cell
+    SELECT desa, cause, producer, mode, route, false, people FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND occurred_on > $3 AND occurred_on <= $5
         AND known_on > $3 AND known_on <= $4 AND occurred_on >= known_on
     UNION ALL
-    SELECT desa, cause, producer, mode, true, people FROM coverage_cell
+    SELECT desa, cause, producer, mode, route, true, people FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND known_on > $3 AND known_on <= $4 AND occurred_on = 'infinity'
 ) AS changed
-GROUP BY desa, cause, producer, mode, is_undated
+GROUP BY desa, cause, producer, mode, route, is_undated
 HAVING sum(people) <> 0;

@@ -100,7 +100,7 @@ def regular_chunks() -> list[Chunk]:
                 happened.append(life.event(recording, wall_ms=START_MS + day * DAY_MS + person))
                 person += 1
             raws.append((START_MS + day * DAY_MS + DAY_MS // 2, life.seal(*happened)))
-    return _chunks(0, raws)
+    return _chunks(0, raws, route="kafka")
 
 
 def stick_chunks() -> list[Chunk]:
@@ -118,7 +118,7 @@ def stick_chunks() -> list[Chunk]:
         for first in range(0, RECORDINGS, EVENTS_PER_SEGMENT)
     ]
     anchors = [life.event(anchored(f"boot-{number}"), wall_ms=late_ms) for number in range(BOOTS)]
-    found = _chunks(1, [*raws, (late_ms, life.seal(*anchors))])
+    found = _chunks(1, [*raws, (late_ms, life.seal(*anchors))], route="usb")
     return [
         Chunk(TOPIC, 1, part)
         for chunk in found
@@ -142,12 +142,12 @@ def _recording(producer: str, nik: str, number: int) -> RecordingCaptured:
     )
 
 
-def _chunks(partition: int, raws: Sequence[tuple[int, bytes]]) -> list[Chunk]:
+def _chunks(partition: int, raws: Sequence[tuple[int, bytes]], *, route: str) -> list[Chunk]:
     options = ProcessorOptions(bootstrap="", data_dir=Path())
     return list(
         split_into_chunks(
             [
-                LogRecord(partition, offset, append_ms + offset, raw)
+                LogRecord(partition, offset, append_ms + offset, raw, route)
                 for offset, (append_ms, raw) in enumerate(raws)
             ],
             topic=TOPIC,

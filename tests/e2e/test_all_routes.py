@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -117,6 +118,20 @@ async def enrol(person: Person, folder: Path) -> None:
     await person.rekam("office", "enrol", str(request), "--place", "64.08.04")
 
 
+async def people_by_route(up: RunningUp) -> Counter[str]:
+    """Return the people who became known, by how their recordings came, as officers read it.
+
+    Of all causes: a clock that is anchored later moves people within their route.
+    """
+    found = await answer(up, "/v1/coverage/changes?region=64.08&known_from=2018-01-01")
+    people = Counter[str]()
+    for cause in found["causes"]:
+        for share in cause["producers"]:
+            assert share["producer"] == PRODUCER
+            people[share["route"]] += share["count"]
+    return people
+
+
 def routes_of(device: Path) -> set[str]:
     """Return by which routes segments left, as the outbox remembers it."""
     with sqlite3.connect(f"file:{device / 'outbox.db'}?mode=ro", uri=True) as outbox:
@@ -191,6 +206,11 @@ async def test_every_way_brings_each_event_once_and_a_receipt_back(tmp_path: Pat
         assert (epoch["gaps"], epoch["forks"], epoch["chain_breaks"]) == ([], [], [])
         found = await answer(up, "/v1/coverage?region=64.08&level=regency")
         assert found["totals"]["recorded"] == person.recorded
+        people = await people_by_route(up)
+        assert (people["usb"], people["kafka"]) == (6, 2)
+        assert people["relay"] >= 3
+        assert people["gateway"] >= 4
+        assert people.total() == person.recorded
         await person.rekam("audit", "replay", "--compare")
 
 

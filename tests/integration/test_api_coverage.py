@@ -105,13 +105,28 @@ async def test_changes_tell_delta_and_causes_of_two_reports(client: Client) -> N
             "measure": "recorded",
             "cause": "arrived",
             "count": 1,
-            "producers": [{"producer": "recorder-1", "mode": "offline", "count": 1}],
+            "producers": [{"producer": "recorder-1", "mode": "offline", "route": None, "count": 1}],
         },
         {"measure": "recorded", "cause": "rule", "count": -1, "producers": []},
     ]
     assert (answer["known_from"], answer["known_to"]) == (str(KNOWN_ON), str(TODAY))
     assert (answer["rule_from"], answer["rule_to"]) == ("duplicates-count/v1", EXCLUDED)
     assert (answer["before"]["recorded"], answer["after"]["recorded"]) == (8, 8)
+
+
+async def test_the_sheet_of_changes_has_a_row_for_each_share(client: Client) -> None:
+    url = f"/v1/coverage/changes?region=64.08&known_from={KNOWN_ON}&rule_to={EXCLUDED}"
+    response = await client.get(f"{url}&format=csv")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    told = table(response.text)
+    columns = ("region", "measure", "cause", "producer", "mode", "route", "count")
+    assert [tuple(row[name] for name in columns) for row in told] == [
+        ("64.08", "recorded", "arrived", "recorder-1", "offline", "", "1"),
+        ("64.08", "recorded", "rule", "", "", "", "-1"),
+    ]
+    for row in told:
+        assert (row["known_from"], row["known_to"]) == (str(KNOWN_ON), str(TODAY))
+        assert (row["rule_from"], row["rule_to"]) == ("duplicates-count/v1", EXCLUDED)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -177,10 +178,24 @@ class Office:
         self.say(self.dev_a, anchored("boot-1"))
         self.say(self.dev_b, anchored("boot-1"))
 
-    def say(self, life: Life, *data: events.EventData, wall_ms: int = START_MS) -> date:
+    def say(
+        self, life: Life, *data: events.EventData, wall_ms: int = START_MS, route: str = ""
+    ) -> date:
         """Append a segment on a new day, and return the day."""
-        raw = life.seal(*[life.event(one, wall_ms=wall_ms) for one in data])
-        return RULES.zone.day(self.log.append(raw, partition=0, later_ms=DAY_MS).append_ms)
+        return self.append(self.seal(life, *data, wall_ms=wall_ms), route=route)
+
+    def seal(self, life: Life, *data: events.EventData, wall_ms: int = START_MS) -> bytes:
+        """Seal a segment without sending it."""
+        return life.seal(*[life.event(one, wall_ms=wall_ms) for one in data])
+
+    def append(self, raw: bytes, *, route: str) -> date:
+        """Append a segment by a route on a new day, and return the day."""
+        record = self.log.append(raw, partition=0, later_ms=DAY_MS, route=route)
+        return RULES.zone.day(record.append_ms)
+
+
+Share = tuple[str | None, str | None, str | None, int]
+"""(producer, mode, route, people)"""
 
 
 async def changed(
@@ -190,7 +205,7 @@ async def changed(
     until: date,
     region: Region = REGION,
     rules: tuple[CoverageRule, CoverageRule] = (COVERAGE_RULE_DEFAULT, COVERAGE_RULE_DEFAULT),
-) -> dict[tuple[str, str], tuple[int | None, list[tuple[str | None, str | None, int]]]]:
+) -> dict[tuple[str, str], tuple[int | None, list[Share]]]:
     """Return count and producers by measure and cause, as of a day after all recordings."""
     found = await coverage_changes(
         connection,
@@ -202,7 +217,7 @@ async def changed(
     return {
         (one.measure, one.cause): (
             one.count,
-            [(share.producer, share.mode, share.count) for share in one.producers],
+            [(share.producer, share.mode, share.route, share.count) for share in one.producers],
         )
         for one in found.causes
     }
@@ -215,7 +230,43 @@ async def test_late_arrivals_are_named_by_producer_and_mode(database: str, conne
     last = office.say(office.dev_b, captured(3, "b1"), captured(4, "b2"))
     await write(database, office.log.records)
     assert await changed(connection, since=first, until=last) == {
-        ("recorded", "arrived"): (3, [("dev-b", "offline", 2), ("dev-a", "offline", 1)])
+        ("recorded", "arrived"): (3, [("dev-b", "offline", None, 2), ("dev-a", "offline", None, 1)])
+    }
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+async def test_late_arrivals_are_told_apart_by_the_route_of_the_earliest_copy(
+    database: str, connection: Any, *, is_reversed: bool
+) -> None:
+    office = Office()
+    first = office.say(office.dev_a, captured(1, "a1"), route="kafka")
+    office.say(office.dev_a, captured(2, "a2"), route="kafka")
+    on_stick = office.seal(office.dev_a, captured(3, "a3"), captured(4, "a4"))
+    office.append(on_stick, route="usb")
+    office.append(on_stick, route="gateway")
+    office.say(office.dev_b, captured(5, "b1"), route="relay")
+    withdrawn = events.RecordingWithdrawn(recording="a2", nik=nik(2), reason="test")
+    last = office.say(office.dev_a, withdrawn, route="usb")
+    pool = await open_pool(database)
+    try:  # in partitions of their own, so that they may be folded in any order
+        records = [
+            replace(record, partition=number, offset=0)
+            for number, record in enumerate(office.log.records)
+        ]
+        for record in records[::-1] if is_reversed else records:
+            await fold_partition(new_folder(pool), chunks([record]))
+    finally:
+        await pool.close()
+    assert await changed(connection, since=first, until=last) == {
+        ("recorded", "arrived"): (
+            4,
+            [
+                ("dev-a", "offline", "usb", 2),
+                ("dev-a", "offline", "kafka", 1),
+                ("dev-b", "offline", "relay", 1),
+            ],
+        ),
+        ("recorded", "withdrawn"): (-1, [("dev-a", None, None, -1)]),
     }
 
 
@@ -228,7 +279,7 @@ async def test_a_withdrawal_takes_away_what_another_device_recorded(
     last = office.say(office.dev_b, withdrawn)
     await write(database, office.log.records)
     assert await changed(connection, since=before, until=last) == {
-        ("recorded", "withdrawn"): (-1, [("dev-b", None, -1)])
+        ("recorded", "withdrawn"): (-1, [("dev-b", None, None, -1)])
     }
 
 
@@ -241,8 +292,8 @@ async def test_a_clock_that_is_anchored_late_moves_people_out_of_date_unknown(
     last = office.say(office.dev_a, anchored("boot-9"))
     await write(database, office.log.records)
     assert await changed(connection, since=before, until=last) == {
-        ("date_unknown", "redated"): (-2, [("dev-a", "offline", -2)]),
-        ("recorded", "redated"): (2, [("dev-a", "offline", 2)]),
+        ("date_unknown", "redated"): (-2, [("dev-a", "offline", None, -2)]),
+        ("recorded", "redated"): (2, [("dev-a", "offline", None, 2)]),
     }
     as_known = await coverage(
         connection, region=REGION, level=Level.DESA, as_of=last, known_at=before
@@ -259,7 +310,7 @@ async def test_a_revocation_that_reaches_back_takes_people_away_from_its_day_of_
     last = office.say(office.registrar, revoked)
     await write(database, office.log.records)
     assert await changed(connection, since=before, until=last) == {
-        ("recorded", "revoked"): (-1, [("dev-a", "offline", -1)])
+        ("recorded", "revoked"): (-1, [("dev-a", "offline", None, -1)])
     }
 
 
@@ -272,7 +323,7 @@ async def test_a_recording_elsewhere_moves_a_person_between_desa_and_changes_no_
     await write(database, office.log.records)
     assert await changed(connection, since=before, until=last) == {}
     assert await changed(connection, since=before, until=last, region=OTHER_REGION) == {
-        ("recorded", "arrived"): (1, [("dev-b", "offline", 1)])
+        ("recorded", "arrived"): (1, [("dev-b", "offline", None, 1)])
     }
 
 
@@ -358,7 +409,7 @@ async def test_people_of_a_regency_that_publishes_nothing_make_wajib_of_the_prov
     unknown = office.say(office.dev_a, captured(1, "a1", SILENT_DESA))
     last = office.say(office.registrar, wajib("v2", {DESA[0]: 8, SILENT_DESA: 3}))
     await write(database, office.log.records)
-    arrived = {("recorded", "arrived"): (1, [("dev-a", "offline", 1)])}
+    arrived = {("recorded", "arrived"): (1, [("dev-a", "offline", None, 1)])}
     assert await changed(connection, since=before, until=unknown, region=PROVINCE) == {
         **arrived,
         ("wajib", "inhabited"): (None, []),

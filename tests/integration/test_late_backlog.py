@@ -71,7 +71,8 @@ async def test_a_stick_a_month_late_changes_closed_months_and_the_change_is_expl
     (cause,) = changes.causes
     assert (cause.measure, cause.cause, cause.count) == ("recorded", "arrived", RECORDINGS)
     (share,) = cause.producers
-    assert (share.producer, share.mode, share.count) == (STICK, "offline", RECORDINGS)
+    assert (share.producer, share.mode, share.route) == (STICK, "offline", "usb")
+    assert share.count == RECORDINGS
     sessions = await connection.fetchval(
         "SELECT count(*) FROM ledger_boot WHERE producer = $1", STICK
     )
