@@ -6,11 +6,12 @@ from datetime import date
 from typing import Final, cast
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rekam.domain.errors import EventRejected, Held
-from rekam.domain.events import EVENT_TYPES, Event, EventData, decode, encode
+from rekam.domain.events import EVENT_TYPES, Event, EventData, decode, encode, stray_nik
 from tests.support.golden_events import EVENTS
 from tests.support.golden_events import NIK as GOLDEN_NIK
 
@@ -83,6 +84,10 @@ def answer(line: bytes) -> Event | EventRejected | Held:
 def test_any_event_comes_back_from_its_line(event: Event) -> None:
     line = encode(event)
     assert b"\n" not in line
+    if stray_nik(event.data) is not None:
+        with pytest.raises(EventRejected, match="nik_in_text"):
+            decode(line)
+        return
     assert decode(line) == event
     assert encode(decode(line)) == line
 
