@@ -33,10 +33,15 @@ def values(kind: msgspec.inspect.Type) -> st.SearchStrategy[object]:  # noqa: C9
     match kind:
         case msgspec.inspect.IntType(ge=low, le=high):
             return st.integers(low, high)
-        case msgspec.inspect.StrType(pattern=str(pattern)):
+        case msgspec.inspect.StrType(pattern=str(pattern), max_length=longest):
             return st.from_regex(
                 re.compile(pattern.replace("(?!.*[0-9]{16})", "")), fullmatch=True
-            ).filter(lambda text: re.search(pattern, text) is not None)
+            ).filter(
+                lambda text: (
+                    re.search(pattern, text) is not None
+                    and (longest is None or len(text) <= longest)
+                )
+            )
         case msgspec.inspect.StrType(min_length=low, max_length=high):
             return st.text(TEXT, min_size=low or 0, max_size=high)
         case msgspec.inspect.LiteralType(values=choices):
