@@ -242,7 +242,7 @@ MUTATIONS = (
     Mutation(
         "of two anchors the last known stands",
         "projections/registry/context.py",
-        "if latest is not None and place < latest:\n            continue",
+        "if latest is not None and (is_strong, place) < latest:\n            continue",
         "",
         STORY,
     ),
