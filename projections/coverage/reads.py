@@ -22,7 +22,7 @@ from projections.coverage.sums import (
     sum_people,
 )
 from projections.coverage.wajib import Wajib, regency_of
-from projections.reading import Connection
+from projections.reading import Connection, Sessions, at_once
 from projections.reference.reads import (
     DenominatorVersion,
     Publications,
@@ -136,22 +136,16 @@ async def coverage(
     A row for every part that the tree, the denominator or a recording names. `as_of` is DAY_MAX
     or before. The answer is of one state only inside one snapshot.
     """
-    published = await publications(connection, region=region, until=as_of, known_at=known_at)
-    bases, trees = published.denominators_at(as_of), published.trees_at(as_of)
-    names = await codes_of(connection, trees.values(), known_at=known_at)
-    stated = await wajib_by_desa(connection, bases.values(), known_at=known_at)
-    ground = Ground(
-        region,
-        Wajib(bases, published.recoding, stated, names.keys()),
-        frozenset(trees),
-        names={code: name for code, name in names.items() if region.holds(code)},
-    )
-    tallies = ground.tallies(
-        await counted_people(
-            connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
+    sessions = Sessions.of(connection)
+    published = await publications(sessions, region=region, until=as_of, known_at=known_at)
+    trees = published.trees_at(as_of)
+    people, ground = await at_once(
+        counted_people(
+            sessions, published, region=region, as_of=as_of, known_at=known_at, rule=rule
         ),
-        level,
+        Ground.read(sessions, published, region=region, as_of=as_of),
     )
+    tallies = ground.tallies(people, level)
     return Coverage(
         tuple(ground.wajib.publishers(region)),
         tuple(trees[regency] for regency in sorted(trees) if region.publishers.holds(regency)),
@@ -221,6 +215,21 @@ class Ground:
     """Regencies with a tree."""
     names: Mapping[str, str]
     """By code, of all levels."""
+
+    @classmethod
+    async def read(
+        cls, connection: Connection, published: Publications, *, region: Region, as_of: date
+    ) -> "Ground":
+        """Return what is published of a region as of a day."""
+        bases, trees = published.denominators_at(as_of), published.trees_at(as_of)
+        names = await codes_of(connection, trees.values(), known_at=published.known_at)
+        stated = await wajib_by_desa(connection, bases.values(), known_at=published.known_at)
+        return cls(
+            region,
+            Wajib(bases, published.recoding, stated, names.keys()),
+            frozenset(trees),
+            names={code: name for code, name in names.items() if region.holds(code)},
+        )
 
     def tallies(self, people: Mapping[str, Counted], level: Level) -> dict[str, Tally]:
         """Return what is counted of each part that anything names, with its remarks."""

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
 
 from projections.reading import Connection
 from projections.reference.reads import (
@@ -19,6 +20,8 @@ from projections.reference.reads import (
 )
 from projections.reference.recoding import Recoding
 from projections.regions import Level, Region, regions_above
+
+_REGENCY_LENGTH: Final = Level.REGENCY.code_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Wajib:
     codes: Iterable[str]
     """Of the trees: at least those of regencies without a denominator of their own."""
     _parts: dict[str, Sequence[str]] = field(default_factory=dict, init=False)
+    _currents: dict[str, str | None] = field(default_factory=dict, init=False)
 
     def of(self, region: Region) -> dict[str, int]:
         """Return wajib by desa; a desa of whom nothing is stated is absent."""
@@ -92,7 +96,9 @@ class Wajib:
 
     def _counted(self, region: Region) -> Iterator[tuple[str, str, int]]:
         for desa, count in self.stated.items():
-            current = self._current(desa)
+            if desa not in self._currents:
+                self._currents[desa] = self._current(desa)
+            current = self._currents[desa]
             if current is not None and region.holds(current):
                 yield desa, current, count
 
@@ -158,7 +164,7 @@ async def read_wajib(
 
 def regency_of(code: str) -> str:
     """Return the regency that a code lies in, or the code of the province that it is."""
-    return code[: Level.REGENCY.code_length]
+    return code[:_REGENCY_LENGTH]
 
 
 def _lies_in(code: str, region: str) -> bool:
