@@ -61,10 +61,16 @@ async def serve_until(
     `started` is called once calls are answered. Signals are the caller's business.
     """
     server = _Server(config, started)
-    async with asyncio.TaskGroup() as tasks:
-        stop = tasks.create_task(_stop(server, stopping), name="stop-serving")
-        await server.serve(sockets=[listener])
-        stop.cancel()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            stop = tasks.create_task(_stop(server, stopping), name="stop-serving")
+            await server.serve(sockets=[listener])
+            stop.cancel()
+    finally:
+        # Cancelled, uvicorn leaves its sockets with the event loop. The next socket of the process
+        # that got the number of one of them would never be told of its connections.
+        for accepting in getattr(server, "servers", ()):
+            accepting.close()
 
 
 class _Server(uvicorn.Server):
