@@ -12,7 +12,7 @@ SELECT producer, known_on, until_on, contact_ms FROM producer_contact;
 
 -- name: read_producer_service
 -- All rows.
-SELECT producer, known_on, until_on FROM producer_service;
+SELECT producer, known_on, until_on, heard_on FROM producer_service;
 
 -- name: read_ledger_segment
 -- All rows.

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from projections.person.niks import ERASED
 from projections.rows import (
@@ -181,9 +181,7 @@ class MemoryStore:
             ),
             "producer_anchor": ((*key, facts) for key, facts in self._anchors.items()),
             "producer_contact": self._contact_rows(),
-            "producer_service": (
-                (producer, *time) for producer, times in self._services.items() for time in times
-            ),
+            "producer_service": self._service_rows(),
             "ledger_segment": (
                 (*row[:10], row.lost.bounds, row.contents, row.route)
                 for rows in self._ledger.values()
@@ -208,5 +206,13 @@ class MemoryStore:
     def _contact_rows(self) -> Iterator[Row]:
         for producer, days in self._contacts.items():
             known = sorted(days)
-            for known_on, until_on in zip(known, [*known[1:], date.max], strict=True):
+            service_ends = [until_on for _, until_on in self._services.get(producer, ())]
+            last_ends = max([*service_ends, known[-1] + timedelta(days=1)])
+            for known_on, until_on in zip(known, [*known[1:], last_ends], strict=True):
                 yield producer, known_on, until_on, days[known_on]
+
+    def _service_rows(self) -> Iterator[Row]:
+        for producer, times in self._services.items():
+            heard_on = min(self._contacts.get(producer, ()), default=date.max)
+            for known_on, until_on in times:
+                yield producer, known_on, until_on, heard_on

@@ -131,9 +131,12 @@ class PostgresStore:
         )
         await self._write("write_contacts", _contact_values(changes))
         await self._write("close_contacts", changes.contacts)
+        await self._write("hear_services", changes.contacts)
         if changes.services:
-            await self._connection.execute(QUERIES["delete_services"], sorted(changes.services))
+            producers = sorted(changes.services)
+            await self._connection.execute(QUERIES["delete_services"], producers)
             await self._write("write_services", _service_values(changes))
+            await self._connection.execute(QUERIES["end_contacts"], producers)
         await self._write("write_segments", map(_segment_values, changes.ledger.values()))
         await self._write("write_boots", changes.boots.values())
         await self._write("write_copies", changes.copies.values())

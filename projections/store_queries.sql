@@ -76,12 +76,15 @@ ON CONFLICT (producer, boot) DO UPDATE SET facts = excluded.facts;
 
 -- name: write_contacts
 -- Last contacts by day: of two of one day the later. A new one stands until the next that is known,
--- stored or given here; OFFSET 0: see find_anchors.
+-- stored or given here, or else while its producer is in service; OFFSET 0: see find_anchors.
 INSERT INTO producer_contact AS stored (producer, known_on, until_on, contact_ms)
 SELECT given.producer, given.known_on,
-    least(
-        lead(given.known_on) OVER (PARTITION BY given.producer ORDER BY given.known_on),
-        coalesce(later.known_on, 'infinity')
+    coalesce(
+        least(
+            lead(given.known_on) OVER (PARTITION BY given.producer ORDER BY given.known_on),
+            later.known_on
+        ),
+        greatest(service.until_on, given.known_on + 1)
     ),
     given.contact_ms
 FROM unnest($1::text[], $2::date[], $3::bigint[]) AS given (producer, known_on, contact_ms)
@@ -91,6 +94,12 @@ LEFT JOIN LATERAL (
     ORDER BY contact.known_on
     LIMIT 1 OFFSET 0
 ) AS later ON true
+LEFT JOIN LATERAL (
+    SELECT service.until_on FROM producer_service AS service
+    WHERE service.producer = given.producer
+    ORDER BY service.known_on DESC
+    LIMIT 1 OFFSET 0
+) AS service ON true
 ORDER BY given.producer COLLATE "C", given.known_on
 ON CONFLICT (producer, known_on) DO UPDATE SET contact_ms = excluded.contact_ms
 WHERE excluded.contact_ms > stored.contact_ms;
@@ -108,17 +117,62 @@ CROSS JOIN LATERAL (
     ORDER BY contact.known_on DESC
     LIMIT 1 OFFSET 0
 ) AS former
-WHERE former.until_on > given.known_on
+WHERE former.until_on <> given.known_on
 ON CONFLICT (producer, known_on) DO UPDATE SET until_on = excluded.until_on;
+
+-- name: hear_services
+-- The first day on which the log heard of a producer is an earlier one than was known. The rows are
+-- there: see close_contacts.
+INSERT INTO producer_service AS stored (producer, known_on, until_on, heard_on)
+SELECT service.producer, service.known_on, service.until_on, given.known_on
+FROM (
+    SELECT producer, min(known_on) AS known_on
+    FROM unnest($1::text[], $2::date[]) AS contact (producer, known_on)
+    GROUP BY producer
+) AS given
+CROSS JOIN LATERAL (
+    SELECT * FROM producer_service AS service
+    WHERE service.producer = given.producer AND service.heard_on > given.known_on
+    OFFSET 0
+) AS service
+ON CONFLICT (producer, known_on) DO UPDATE SET heard_on = excluded.heard_on;
 
 -- name: delete_services
 -- When a producer was in service is said anew as a whole.
 DELETE FROM producer_service WHERE producer = ANY ($1::text[]);
 
 -- name: write_services
--- The times in which producers are known to be in service.
-INSERT INTO producer_service (producer, known_on, until_on)
-SELECT * FROM unnest($1::text[], $2::date[], $3::date[]);
+-- The times in which producers are known to be in service, and since when the log has heard of them.
+INSERT INTO producer_service (producer, known_on, until_on, heard_on)
+SELECT given.producer, given.known_on, given.until_on, coalesce(first.known_on, 'infinity')
+FROM unnest($1::text[], $2::date[], $3::date[]) AS given (producer, known_on, until_on)
+LEFT JOIN LATERAL (
+    SELECT contact.known_on FROM producer_contact AS contact
+    WHERE contact.producer = given.producer
+    ORDER BY contact.known_on
+    LIMIT 1 OFFSET 0
+) AS first ON true;
+
+-- name: end_contacts
+-- The last contacts of producers stand while these are in service, which was said anew: as in
+-- write_contacts. The rows are there: see close_contacts.
+INSERT INTO producer_contact AS stored (producer, known_on, until_on, contact_ms)
+SELECT last.producer, last.known_on, greatest(service.until_on, last.known_on + 1), last.contact_ms
+FROM unnest($1::text[]) AS given (producer)
+CROSS JOIN LATERAL (
+    SELECT * FROM producer_contact AS contact
+    WHERE contact.producer = given.producer
+    ORDER BY contact.known_on DESC
+    LIMIT 1 OFFSET 0
+) AS last
+LEFT JOIN LATERAL (
+    SELECT service.until_on FROM producer_service AS service
+    WHERE service.producer = given.producer
+    ORDER BY service.known_on DESC
+    LIMIT 1 OFFSET 0
+) AS service ON true
+ON CONFLICT (producer, known_on) DO UPDATE SET until_on = excluded.until_on
+WHERE excluded.until_on <> stored.until_on;
 
 -- name: find_overlaps
 -- Segments that hold a seq of the ranges, once for each; a segment begins at most 499 before the

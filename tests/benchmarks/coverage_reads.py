@@ -153,7 +153,7 @@ FILL: Final[Sequence[tuple[str, str]]] = (
         "service",
         """
         INSERT INTO producer_service
-        SELECT format('recorder-%s-%s', regency, number), $1::date - 1, 'infinity'
+        SELECT format('recorder-%s-%s', regency, number), $1::date - 1, 'infinity', $1::date
         FROM (SELECT DISTINCT left(desa, 5) AS regency FROM desa) AS every,
             generate_series(1, 14) AS number
         """,
@@ -196,9 +196,6 @@ FILL: Final[Sequence[tuple[str, str]]] = (
         """,
     ),
 )
-INDEXES_BEHIND: Final = {"contacts": "producer_contact_known_idx"}
-"""What is made again behind its rows: a day's contacts come one by one, ten years' would take long.
-"""
 PLAIN_SUM: Final = """
     SELECT sum(people)::bigint FROM coverage_cell
     WHERE desa BETWEEN $1 AND $2 AND occurred_on <= $3 AND known_on <= $4
@@ -222,16 +219,10 @@ async def fill(connection: Any, size: Size) -> None:
     """Write the nation's cells."""
     for title, query in FILL:
         started = time.perf_counter()
-        index = INDEXES_BEHIND.get(title)
-        definition = await connection.fetchval("SELECT pg_get_indexdef(to_regclass($1))", index)
-        if definition is not None:
-            await connection.execute(f"DROP INDEX {index}")
         arguments: tuple[object, ...] = (FIRST_DAY, size.days)
         if title == "desa":
             arguments = (size.regencies, size.dense)
         await connection.execute(query, *arguments[: _parameters(query)], timeout=FILL_SECONDS_MAX)
-        if definition is not None:
-            await connection.execute(definition, timeout=FILL_SECONDS_MAX)
         click.echo(f"filled: {title}, {time.perf_counter() - started:.1f} s", err=True)
     await connection.execute("VACUUM ANALYZE", timeout=FILL_SECONDS_MAX)
 

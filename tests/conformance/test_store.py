@@ -1,9 +1,10 @@
 """What the fold relies on of its store, for PostgreSQL and for memory."""
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import date
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, timedelta
 
 import pytest
 
@@ -27,6 +28,7 @@ from rekam.domain.ranges import RangeSet
 from rekam.runtime.postgres import connect
 
 HASH = bytes(32)
+Times = tuple[tuple[date, date], ...]
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -146,6 +148,7 @@ async def test_contacts_stand_until_the_next_in_whatever_order_they_are_written(
     store: Store, seed: int, at_once: int
 ) -> None:
     told = random.Random(seed).sample(CONTACTS, k=len(CONTACTS))
+    await store.write(Changes(services={"dev": ((DAYS[0], date.max),)}))
     for first in range(0, len(told), at_once):
         contacts: dict[tuple[str, date], int] = {}
         for key, contact_ms in told[first : first + at_once]:
@@ -157,7 +160,7 @@ async def test_contacts_stand_until_the_next_in_whatever_order_they_are_written(
         ("dev", DAYS[2], DAYS[3], 5_000),
         ("dev", DAYS[3], DAYS[4], 1_003),
         ("dev", DAYS[4], date.max, 1_004),
-        ("other", DAYS[3], date.max, 7),
+        ("other", DAYS[3], DAYS[4], 7),
     ]
 
 
@@ -166,9 +169,74 @@ async def test_times_in_service_are_replaced_as_a_whole(store: Store) -> None:
     await store.write(Changes(services={"dev": (first,), "other": (first,), "gone": (first,)}))
     await store.write(Changes(services={"dev": (second, (DAYS[5], date.max)), "gone": ()}))
     assert await rows_of(store, "producer_service") == [
-        ("dev", *second),
-        ("dev", DAYS[5], date.max),
-        ("other", *first),
+        ("dev", *second, date.max),
+        ("dev", DAYS[5], date.max, date.max),
+        ("other", *first, date.max),
+    ]
+
+
+TIMES = ((DAYS[0], DAYS[1]), (DAYS[2], date.max))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *itertools.permutations(
+            (
+                Changes(services={"dev": TIMES, "unheard": TIMES}),
+                Changes(contacts={("dev", DAYS[1]): 1, ("dev", DAYS[3]): 3}),
+                Changes(contacts={("dev", DAYS[2]): 2, ("stranger", DAYS[0]): 0}),
+            )
+        )
+    ],
+)
+async def test_the_first_contact_is_known_to_times_in_service_in_whatever_order_they_are_written(
+    store: Store, told: Sequence[Changes]
+) -> None:
+    for written in told:
+        await store.write(written)
+    assert await rows_of(store, "producer_service") == [
+        ("dev", *TIMES[0], DAYS[1]),
+        ("dev", *TIMES[1], DAYS[1]),
+        ("unheard", *TIMES[0], date.max),
+        ("unheard", *TIMES[1], date.max),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times", "heard", "ends"),
+    [
+        ((), DAYS[2], DAYS[3]),
+        (((DAYS[0], DAYS[2]),), DAYS[2], DAYS[3]),
+        (((DAYS[0], DAYS[2]),), DAYS[3], DAYS[4]),
+        (((DAYS[0], DAYS[1]), (DAYS[3], DAYS[5])), DAYS[2], DAYS[5]),
+        (((DAYS[0], DAYS[1]), (DAYS[3], date.max)), DAYS[2], date.max),
+        (((DAYS[4], DAYS[5]),), DAYS[2], DAYS[5]),
+    ],
+)
+@pytest.mark.parametrize("before", [(), ((DAYS[0], date.max),), ((DAYS[0], DAYS[1]),)])
+@pytest.mark.parametrize("contact_comes", ["first", "between", "last"])
+async def test_the_last_contact_stands_while_its_producer_is_in_service(
+    store: Store,
+    *,
+    before: Times,
+    times: Times,
+    heard: date,
+    ends: date,
+    contact_comes: str,
+) -> None:
+    contact = Changes(contacts={("dev", heard): 1})
+    told = [Changes(services={"dev": before}), Changes(services={"dev": times})]
+    told.insert(["first", "between", "last"].index(contact_comes), contact)
+    for written in told:
+        await store.write(written)
+    assert await rows_of(store, "producer_contact") == [("dev", heard, ends, 1)]
+    # Heard again, it was not the last one; that one is.
+    await store.write(Changes(contacts={("dev", DAYS[6]): 2}))
+    last_ends = date.max if ends == date.max else DAYS[6] + timedelta(days=1)
+    assert await rows_of(store, "producer_contact") == [
+        ("dev", heard, DAYS[6], 1),
+        ("dev", DAYS[6], last_ends, 2),
     ]
 
 

@@ -1,15 +1,14 @@
 """An older database is folded anew from the log: what coverage is explained by is not in it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from projections import migrations
 from rekam.runtime.postgres import connect, migrate, open_pool
 from tests.support.history import fold_all, random_history
 from tests.support.live import chunks, compared, fold_partition, new_folder
+from tests.support.older_migrations import migrate_before
 
 EXPLAINED = "0003_pre_explain_coverage.sql"
 
@@ -17,14 +16,7 @@ EXPLAINED = "0003_pre_explain_coverage.sql"
 async def test_an_older_database_is_emptied_and_the_log_makes_it_whole(
     empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    older = tmp_path / "older_migrations"
-    older.mkdir()
-    (older / "__init__.py").touch()
-    for path in Path(migrations.__file__).parent.glob("*.sql"):
-        if path.name < EXPLAINED:
-            shutil.copy(path, older)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    await migrate(empty_database, "older_migrations")
+    await migrate_before(empty_database, EXPLAINED, folder=tmp_path, monkeypatch=monkeypatch)
     connection: Any = await connect(empty_database)
     await connection.execute("INSERT INTO projection_position VALUES ('t', 0, 7)")
     await connection.execute("INSERT INTO person VALUES ('\\x01', '\\x02')")

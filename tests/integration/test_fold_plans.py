@@ -15,6 +15,9 @@ LOOKUPS: dict[str, tuple[Sequence[object], ...]] = {
     "find_anchors": (["dev"] * 40, [f"boot-{number}" for number in range(40)]),
     "write_contacts": (["dev"] * 40, DAYS, list(range(40))),
     "close_contacts": (["dev"] * 40, DAYS),
+    "hear_services": (["dev"] * 40, DAYS),
+    "write_services": ([f"dev-{number}" for number in range(40)], DAYS, DAYS),
+    "end_contacts": ([f"dev-{number}" for number in range(40)],),
     "delete_services": ([f"dev-{number}" for number in range(40)],),
     "list_segments_of_boots": (["dev"] * 40, [f"boot-{number}" for number in range(40)]),
 }

@@ -274,10 +274,6 @@ async def test_sums_add_up_over_any_cells(
         assert sum(row.date_unknown for row in below) == kecamatan.date_unknown
 
 
-ONE_ROW_A_DEVICE = {"producer_service"}
-"""However long the devices live; nearly all of them are part of any answer."""
-
-
 def scanned(plan: dict[str, Any]) -> Iterator[str]:
     """Yield the tables that a plan reads as a whole."""
     if plan["Node Type"] == "Seq Scan":
@@ -359,14 +355,14 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
         INSERT INTO producer_contact
         SELECT 'recorder-' || number, date '2018-01-01' + day,
             CASE day WHEN 99 THEN 'infinity' ELSE date '2018-01-02' + day END, day
-        FROM generate_series(1, 300) AS number, generate_series(0, 99) AS day
+        FROM generate_series(1, 1000) AS number, generate_series(0, 99) AS day
         """
     )
     await connection.execute(
         """
         INSERT INTO producer_service
-        SELECT 'recorder-' || number, date '2017-12-31', 'infinity'
-        FROM generate_series(1, 300) AS number
+        SELECT 'recorder-' || number, date '2017-12-31', 'infinity', date '2018-01-01'
+        FROM generate_series(1, 1000) AS number
         """
     )
     await connection.execute(
@@ -406,7 +402,7 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
             [plan] = json.loads(
                 await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *arguments)
             )
-            assert set(scanned(plan["Plan"])) <= ONE_ROW_A_DEVICE, (mode, query)
+            assert not [*scanned(plan["Plan"])], (mode, query)
 
 
 async def test_infinity_is_how_the_tables_say_unknown(database: str, connection: Any) -> None:
