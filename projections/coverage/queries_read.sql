@@ -2,58 +2,61 @@
 -- under every collation, and a range of an index. Whole years and months come from tables of their
 -- own; what a month is begun of comes from the days'. `infinity` is *date unknown*.
 --
--- Every part is summed by desa in the order of its index, before the parts are put together: some
--- hundred sums instead of some thousand rows. `occurred_on + 0` is how the indexes of what was known
--- late are written, so that they are taken for these parts and no other index can be.
+-- `occurred_on + 0` is how the indexes of what was known late are written, so that they are taken for
+-- these parts and no other index can be.
 
--- name: sum_people
--- People by desa, which lies between $1 and $2: recorded on $8 or before, and on an unknown date. As
--- known at $5, whose year begins on $3 and whose month on $4. $7 is the first of a month up to $4,
--- and $6 that of its year or of an earlier one: before them it is months and years that are added.
-SELECT desa AS code, sum(recorded)::bigint AS recorded, sum(undated)::bigint AS undated
+-- name: sum_whole_months
+-- People by desa, which lies between $1 and $2, of what is known up to months that are over: recorded
+-- before $6, and on an unknown date. The year of the day of knowledge begins on $3 and its month on
+-- $4. $6 is the first of a month up to $4, and $5 that of its year or of an earlier one: before it
+-- whole years are added.
+SELECT desa AS code, coalesce(sum(people) FILTER (WHERE NOT is_undated), 0)::bigint AS recorded,
+    coalesce(sum(people) FILTER (WHERE is_undated), 0)::bigint AS undated
 FROM (
-    SELECT desa, sum(people) AS recorded, 0 AS undated FROM coverage_year
-    WHERE desa BETWEEN $1 AND $2 AND occurred_year < $6 AND known_year < $3
-    GROUP BY desa
+    SELECT desa, people, false AS is_undated FROM coverage_year
+    WHERE desa BETWEEN $1 AND $2 AND occurred_year < $5 AND known_year < $3
     UNION ALL
-    SELECT desa, sum(people), 0 FROM coverage_month
+    SELECT desa, people, false FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND known_month >= $3 AND known_month < $4
-        AND occurred_month + 0 < $6 AND occurred_month < known_month
-    GROUP BY desa
+        AND occurred_month + 0 < $5 AND occurred_month < known_month
     UNION ALL
-    SELECT desa, sum(people), 0 FROM coverage_month
-    WHERE desa BETWEEN $1 AND $2 AND occurred_month >= $6 AND occurred_month < $7
+    SELECT desa, people, false FROM coverage_month
+    WHERE desa BETWEEN $1 AND $2 AND occurred_month >= $5 AND occurred_month < $6
         AND known_month < $4
-    GROUP BY desa
     UNION ALL
-    SELECT desa, sum(people), 0 FROM coverage_cell
-    WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $4 AND $5
-        AND occurred_on + 0 < $7 AND occurred_on < known_on
-    GROUP BY desa
-    UNION ALL
-    SELECT desa, sum(people), 0 FROM coverage_cell
-    WHERE desa BETWEEN $1 AND $2 AND occurred_on BETWEEN $7 AND $8 AND known_on <= $5
-    GROUP BY desa
-    UNION ALL
-    SELECT desa, 0, sum(people) FROM coverage_year
+    SELECT desa, people, true FROM coverage_year
     WHERE desa BETWEEN $1 AND $2 AND occurred_year = 'infinity' AND known_year < $3
-    GROUP BY desa
     UNION ALL
-    SELECT desa, 0, sum(people) FROM coverage_month
+    SELECT desa, people, true FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND occurred_month = 'infinity' AND known_month >= $3
         AND known_month < $4
-    GROUP BY desa
+) AS known
+GROUP BY desa;
+
+-- name: sum_begun_months
+-- The others: recorded from $5 up to $6 and known by $4, or before $5 or on an unknown date and known
+-- from $3, the first of its month, up to $4.
+SELECT desa AS code, coalesce(sum(people) FILTER (WHERE NOT is_undated), 0)::bigint AS recorded,
+    coalesce(sum(people) FILTER (WHERE is_undated), 0)::bigint AS undated
+FROM (
+    SELECT desa, people, false AS is_undated FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $3 AND $4
+        AND occurred_on + 0 < $5 AND occurred_on < known_on
     UNION ALL
-    SELECT desa, 0, sum(people) FROM coverage_cell
-    WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $4 AND $5
-    GROUP BY desa
+    SELECT desa, people, false FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on BETWEEN $5 AND $6 AND known_on <= $4
+    UNION ALL
+    SELECT desa, people, true FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $3 AND $4
 ) AS known
 GROUP BY desa;
 
 -- name: sum_points
--- The same by point: the first of the days before $9 on which people are recorded; the number of
--- points is *date unknown*. By the first $10 characters of the desa. What happened before $6 is told
--- apart by years only, what happened before $7 by months only.
+-- People by point, that is the first of the days before $9 on which they are recorded; the number of
+-- points is *date unknown*. By the first $10 characters of the desa, which lies between $1 and $2. As
+-- known at $5, whose year begins on $3 and whose month on $4, and recorded on $8 or before. What
+-- happened before $6 is told apart by years only, what happened before $7 by months only. Each part
+-- is summed before the parts are put together: some hundred sums instead of some thousand rows.
 SELECT code, width_bucket(day, $9::date[]) AS point, sum(people)::bigint AS people
 FROM (
     SELECT CASE $10::int WHEN 0 THEN '' WHEN 13 THEN desa ELSE left(desa, $10) END AS code,
@@ -112,7 +115,7 @@ GROUP BY code, point
 HAVING sum(people) <> 0;
 
 -- name: sum_duplicates
--- Of the people of sum_people, those who are shown as DUPLICATE_RECORD: known at $3, recorded on $4.
+-- Of the people of both, those who are shown as DUPLICATE_RECORD: known at $3, recorded on $4.
 SELECT desa AS code,
     coalesce(sum(people) FILTER (WHERE occurred_on <= $4), 0)::bigint AS recorded,
     coalesce(sum(people) FILTER (WHERE occurred_on = 'infinity'), 0)::bigint AS undated

@@ -185,11 +185,13 @@ async def counted_people(
     Codes whose sums are nothing were taken back: they are no trace of a person.
     """
     regions = counted_regions(region, published.recoding)
-    people = await sum_people(connection, regions, as_of=as_of, known_at=known_at)
-    left_out: dict[str, People] = {}
-    if rule == EXCLUDED:
-        left_out = await sum_duplicates(connection, regions, as_of=as_of, known_at=known_at)
-    return without(people, left_out)
+    sessions = Sessions.of(connection)
+    counting = sum_people(sessions, regions, as_of=as_of, known_at=known_at)
+    if rule != EXCLUDED:
+        return without(await counting, {})
+    return without(
+        *await at_once(counting, sum_duplicates(sessions, regions, as_of=as_of, known_at=known_at))
+    )
 
 
 def without(people: Mapping[str, People], left_out: Mapping[str, People]) -> dict[str, Counted]:

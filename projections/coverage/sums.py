@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from projections.coverage.contributions import month_of, year_of
-from projections.reading import DAY_MAX, Connection
+from projections.reading import DAY_MAX, Connection, Sessions, at_once
 from projections.reference.recoding import Recoding
 from projections.regions import Region
 from projections.rules import CoverageRule
@@ -62,8 +62,18 @@ async def sum_people(
     connection: Connection, regions: Iterable[Region], *, as_of: date, known_at: date
 ) -> dict[str, People]:
     """Return the recorded people of regions by desa, whoever is shown as a duplicate or not."""
-    bounds = _bounds(Points.of([as_of]), known_at)
-    return await _summed(connection, "sum_people", regions, *bounds)
+    known_year, known_month, known_on, year, month, until = _bounds(Points.of([as_of]), known_at)
+    sessions, chosen = Sessions.of(connection), list(regions)
+    whole, found = await at_once(
+        _summed(sessions, "sum_whole_months", chosen, known_year, known_month, year, month),
+        _summed(sessions, "sum_begun_months", chosen, known_month, known_on, month, until),
+    )
+    for code, people in whole.items():
+        begun = found.get(code, NOBODY)
+        found[code] = People(
+            people.recorded + begun.recorded, people.date_unknown + begun.date_unknown
+        )
+    return found
 
 
 async def sum_duplicates(
