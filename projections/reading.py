@@ -4,11 +4,9 @@ A read runs in the caller's transaction. Figures that are shown together are rea
 (READ ONLY, REPEATABLE READ), so that they and the position belong together.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from rekam.domain.clocks import OfficeZone
@@ -34,59 +32,6 @@ class Connection(Protocol):
     async def fetchrow(self, query: str, *args: object) -> Row | None:
         """Return the first row."""
         ...
-
-
-class Sessions:
-    """Sessions that see one state of the database, as one connection that takes several questions.
-
-    Each question goes to a session that is free, or waits for one; so reads that do not need each
-    other's answers take the time of the longest, as far as there are sessions and processors.
-    """
-
-    def __init__(self, sessions: Iterable[Connection]) -> None:
-        self._free: asyncio.Queue[Connection] = asyncio.Queue()
-        for session in sessions:
-            self._free.put_nowait(session)
-
-    @classmethod
-    def of(cls, connection: Connection) -> "Sessions":
-        """Return the sessions that a connection is, or it alone."""
-        return connection if isinstance(connection, Sessions) else cls([connection])
-
-    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
-        """Return all rows."""
-        async with self._one() as session:
-            return await session.fetch(query, *args)
-
-    async def fetchrow(self, query: str, *args: object) -> Row | None:
-        """Return the first row."""
-        async with self._one() as session:
-            return await session.fetchrow(query, *args)
-
-    @asynccontextmanager
-    async def _one(self) -> AsyncIterator[Connection]:
-        session = await self._free.get()
-        try:
-            yield session
-        finally:
-            self._free.put_nowait(session)
-
-
-FirstT = TypeVar("FirstT")
-SecondT = TypeVar("SecondT")
-
-
-async def at_once(
-    first: Coroutine[Any, Any, FirstT], second: Coroutine[Any, Any, SecondT]
-) -> tuple[FirstT, SecondT]:
-    """Return what two reads of `Sessions` answer. When one fails, so does this; none goes on."""
-    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 class AskedOnce:

@@ -75,7 +75,10 @@ class Region:
 
     def holds(self, code: str) -> bool:
         """Tell whether a code is the region's own or lies in it; unplaced people lie nowhere."""
-        return code != UNPLACED and (code == self.code or code.startswith(f"{self.code}."))
+        if not code.startswith(self.code) or code == UNPLACED:
+            return False
+        length = len(self.code)
+        return len(code) == length or code[length] == "."
 
 
 def regions_above(code: str) -> list[str]:

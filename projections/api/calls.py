@@ -21,7 +21,6 @@ from projections.device_health.reads import (
 )
 from projections.position.reads import pending_migrations, position
 from projections.quarantine.reads import count_excluded
-from projections.reading import at_once
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT
 from projections.verification.reads import verification
@@ -38,13 +37,11 @@ async def get_coverage(asked: Asked) -> Stated[answers.Coverage]:
     known_at = known_day(asked, parameters.KNOWN_AT)
     as_of = asked.arguments.get(parameters.AS_OF) or asked.office.today
     rule = asked.arguments.get(parameters.RULE) or COVERAGE_RULE_DEFAULT
-    async with asked.database.wide_snapshot() as connection:
-        found, stated = await at_once(
-            coverage(
-                connection, region=region, level=level, as_of=as_of, known_at=known_at, rule=rule
-            ),
-            state(asked.office, connection, as_of=as_of, known_at=known_at),
+    async with asked.database.snapshot() as connection:
+        found = await coverage(
+            connection, region=region, level=level, as_of=as_of, known_at=known_at, rule=rule
         )
+        stated = await state(asked.office, connection, as_of=as_of, known_at=known_at)
     bases = {(base.version, base.basis, base.valid_from) for base in found.denominators}
     return Stated(
         stated,
@@ -78,13 +75,11 @@ async def get_coverage_series(asked: Asked) -> Stated[answers.CoverageSeries]:
             f"more than {POINTS_MAX} points from {start} to {end} by step={step}; "
             "wanted fewer: a longer step, or a shorter time",
         )
-    async with asked.database.wide_snapshot() as connection:
-        found, stated = await at_once(
-            coverage_series(
-                connection, region=region, days=days, step=step, known_at=known_at, rule=rule
-            ),
-            state(asked.office, connection, as_of=end, known_at=known_at),
+    async with asked.database.snapshot() as connection:
+        found = await coverage_series(
+            connection, region=region, days=days, step=step, known_at=known_at, rule=rule
         )
+        stated = await state(asked.office, connection, as_of=end, known_at=known_at)
     return Stated(
         stated,
         answers.CoverageSeries(
@@ -114,11 +109,11 @@ async def get_coverage_changes(asked: Asked) -> Stated[answers.CoverageChanges]:
             "invalid_parameter",
             f"known_from={former.known_at} lies after known_to={later.known_at}; exchange them",
         )
-    async with asked.database.wide_snapshot() as connection:
-        found, stated = await at_once(
-            coverage_changes(connection, region=region, as_of=as_of, former=former, later=later),
-            state(asked.office, connection, as_of=as_of, known_at=later.known_at),
+    async with asked.database.snapshot() as connection:
+        found = await coverage_changes(
+            connection, region=region, as_of=as_of, former=former, later=later
         )
+        stated = await state(asked.office, connection, as_of=as_of, known_at=later.known_at)
     return Stated(
         stated,
         answers.CoverageChanges(

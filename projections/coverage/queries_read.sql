@@ -5,24 +5,33 @@
 -- `occurred_on + 0` is how the indexes of what was known late are written, so that they are taken for
 -- these parts and no other index can be.
 
--- name: sum_whole_months
--- People by desa, which lies between $1 and $2, of what is known up to months that are over: recorded
--- before $6, and on an unknown date. The year of the day of knowledge begins on $3 and its month on
--- $4. $6 is the first of a month up to $4, and $5 that of its year or of an earlier one: before it
--- whole years are added.
+-- name: sum_people
+-- People by desa, which lies between $1 and $2: recorded before $8, and on an unknown date. As known
+-- at $5, whose year begins on $3 and whose month on $4. $7 is the first of a month up to $4, and $6
+-- the first of a year up to $3. What happened before $6 is added by years; the months between $6 and
+-- $7, and the days between $7 and $8, are added or, where the former lies behind the latter, taken
+-- away again: so that never more than half a year's months and half a month's days are read.
 SELECT desa AS code, coalesce(sum(people) FILTER (WHERE NOT is_undated), 0)::bigint AS recorded,
     coalesce(sum(people) FILTER (WHERE is_undated), 0)::bigint AS undated
 FROM (
     SELECT desa, people, false AS is_undated FROM coverage_year
-    WHERE desa BETWEEN $1 AND $2 AND occurred_year < $5 AND known_year < $3
+    WHERE desa BETWEEN $1 AND $2 AND occurred_year < $6 AND known_year < $3
     UNION ALL
     SELECT desa, people, false FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND known_month >= $3 AND known_month < $4
-        AND occurred_month + 0 < $5 AND occurred_month < known_month
+        AND occurred_month + 0 < $6 AND occurred_month < known_month
     UNION ALL
-    SELECT desa, people, false FROM coverage_month
-    WHERE desa BETWEEN $1 AND $2 AND occurred_month >= $5 AND occurred_month < $6
-        AND known_month < $4
+    SELECT desa, CASE WHEN $6 <= $7 THEN people ELSE -people END, false FROM coverage_month
+    WHERE desa BETWEEN $1 AND $2 AND known_month < $4
+        AND occurred_month >= least($6, $7) AND occurred_month < greatest($6, $7)
+    UNION ALL
+    SELECT desa, people, false FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $4 AND $5
+        AND occurred_on + 0 < $7 AND occurred_on < known_on
+    UNION ALL
+    SELECT desa, CASE WHEN $7 <= $8 THEN people ELSE -people END, false FROM coverage_cell
+    WHERE desa BETWEEN $1 AND $2 AND known_on <= $5
+        AND occurred_on >= least($7, $8) AND occurred_on < greatest($7, $8)
     UNION ALL
     SELECT desa, people, true FROM coverage_year
     WHERE desa BETWEEN $1 AND $2 AND occurred_year = 'infinity' AND known_year < $3
@@ -30,24 +39,9 @@ FROM (
     SELECT desa, people, true FROM coverage_month
     WHERE desa BETWEEN $1 AND $2 AND occurred_month = 'infinity' AND known_month >= $3
         AND known_month < $4
-) AS known
-GROUP BY desa;
-
--- name: sum_begun_months
--- The others: recorded from $5 up to $6 and known by $4, or before $5 or on an unknown date and known
--- from $3, the first of its month, up to $4.
-SELECT desa AS code, coalesce(sum(people) FILTER (WHERE NOT is_undated), 0)::bigint AS recorded,
-    coalesce(sum(people) FILTER (WHERE is_undated), 0)::bigint AS undated
-FROM (
-    SELECT desa, people, false AS is_undated FROM coverage_cell
-    WHERE desa BETWEEN $1 AND $2 AND known_on BETWEEN $3 AND $4
-        AND occurred_on + 0 < $5 AND occurred_on < known_on
-    UNION ALL
-    SELECT desa, people, false FROM coverage_cell
-    WHERE desa BETWEEN $1 AND $2 AND occurred_on BETWEEN $5 AND $6 AND known_on <= $4
     UNION ALL
     SELECT desa, people, true FROM coverage_cell
-    WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $3 AND $4
+    WHERE desa BETWEEN $1 AND $2 AND occurred_on = 'infinity' AND known_on BETWEEN $4 AND $5
 ) AS known
 GROUP BY desa;
 
@@ -115,7 +109,7 @@ GROUP BY code, point
 HAVING sum(people) <> 0;
 
 -- name: sum_duplicates
--- Of the people of both, those who are shown as DUPLICATE_RECORD: known at $3, recorded on $4.
+-- Of the people of sum_people, those who are shown as DUPLICATE_RECORD: known at $3, recorded on $4.
 SELECT desa AS code,
     coalesce(sum(people) FILTER (WHERE occurred_on <= $4), 0)::bigint AS recorded,
     coalesce(sum(people) FILTER (WHERE occurred_on = 'infinity'), 0)::bigint AS undated

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,7 +22,7 @@ from projections.coverage.sums import (
     sum_people,
 )
 from projections.coverage.wajib import Wajib, regency_of
-from projections.reading import Connection, Sessions, at_once
+from projections.reading import Connection
 from projections.reference.reads import (
     DenominatorVersion,
     Publications,
@@ -96,17 +96,24 @@ class Tally:
 
     def shown(self) -> CoverageTotals:
         """Return the figures."""
+        return CoverageTotals(**self._figures())
+
+    def shown_as(self, region: str, name: str | None) -> CoverageRow:
+        """Return the figures of a region."""
+        return CoverageRow(region=region, name=name, **self._figures())
+
+    def _figures(self) -> dict[str, Any]:
         wajib = self.wajib if self.is_based else None
         percent, reason = percent_of(self.recorded, wajib)
-        return CoverageTotals(
-            wajib=wajib,
-            recorded=self.recorded,
-            unrecorded=None if wajib is None else wajib - self.recorded,
-            date_unknown=self.date_unknown,
-            percent=percent,
-            reason=reason,
-            remarks=self._remarks(wajib),
-        )
+        return {
+            "wajib": wajib,
+            "recorded": self.recorded,
+            "unrecorded": None if wajib is None else wajib - self.recorded,
+            "date_unknown": self.date_unknown,
+            "percent": percent,
+            "reason": reason,
+            "remarks": self._remarks(wajib),
+        }
 
     def _remarks(self, wajib: int | None) -> list[Remark]:
         if not self.remarks.people and (wajib is None or self.recorded <= wajib):
@@ -136,27 +143,17 @@ async def coverage(
     A row for every part that the tree, the denominator or a recording names. `as_of` is DAY_MAX
     or before. The answer is of one state only inside one snapshot.
     """
-    sessions = Sessions.of(connection)
-    published = await publications(sessions, region=region, until=as_of, known_at=known_at)
-    trees = published.trees_at(as_of)
-    people, ground = await at_once(
-        counted_people(
-            sessions, published, region=region, as_of=as_of, known_at=known_at, rule=rule
-        ),
-        Ground.read(sessions, published, region=region, as_of=as_of),
+    published = await publications(connection, region=region, until=as_of, known_at=known_at)
+    ground = await Ground.read(connection, published, region=region, as_of=as_of)
+    people = await counted_people(
+        connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
     )
     tallies = ground.tallies(people, level)
+    trees = ground.trees
     return Coverage(
         tuple(ground.wajib.publishers(region)),
         tuple(trees[regency] for regency in sorted(trees) if region.publishers.holds(regency)),
-        tuple(
-            CoverageRow(
-                region=code,
-                name=ground.names.get(code),
-                **msgspec.structs.asdict(tallies[code].shown()),
-            )
-            for code in sorted(tallies)
-        ),
+        tuple(tallies[code].shown_as(code, ground.names.get(code)) for code in sorted(tallies)),
         ground.whole(tallies).shown(),
     )
 
@@ -185,13 +182,11 @@ async def counted_people(
     Codes whose sums are nothing were taken back: they are no trace of a person.
     """
     regions = counted_regions(region, published.recoding)
-    sessions = Sessions.of(connection)
-    counting = sum_people(sessions, regions, as_of=as_of, known_at=known_at)
-    if rule != EXCLUDED:
-        return without(await counting, {})
-    return without(
-        *await at_once(counting, sum_duplicates(sessions, regions, as_of=as_of, known_at=known_at))
-    )
+    people = await sum_people(connection, regions, as_of=as_of, known_at=known_at)
+    left_out: dict[str, People] = {}
+    if rule == EXCLUDED:
+        left_out = await sum_duplicates(connection, regions, as_of=as_of, known_at=known_at)
+    return without(people, left_out)
 
 
 def without(people: Mapping[str, People], left_out: Mapping[str, People]) -> dict[str, Counted]:
@@ -213,8 +208,8 @@ class Ground:
 
     region: Region
     wajib: Wajib
-    planted: frozenset[str]
-    """Regencies with a tree."""
+    trees: Mapping[str, TreeVersion]
+    """The valid tree by the regency that published it."""
     names: Mapping[str, str]
     """By code, of all levels."""
 
@@ -229,7 +224,7 @@ class Ground:
         return cls(
             region,
             Wajib(bases, published.recoding, stated, names.keys()),
-            frozenset(trees),
+            trees,
             names={code: name for code, name in names.items() if region.holds(code)},
         )
 
@@ -246,13 +241,19 @@ class Ground:
                     by_desa[current] = self._empty(current)
                 self._count(by_desa[current], counted, code=code, current=current)
         length = level.code_length
-        tallies = {code: self._empty(code) for code in self.names if len(code) == length}
+        tallies: dict[str, Tally] = {}
         for desa, tally in by_desa.items():
             self._explain(desa, tally)
             part = desa[:length]
+            if part == desa:
+                tallies[part] = tally
+                continue
             if part not in tallies:
                 tallies[part] = self._empty(part)
             tallies[part].add(tally)
+        for code in self.names:
+            if len(code) == length and code not in tallies:
+                tallies[code] = self._empty(code)
         return tallies
 
     def whole(self, tallies: Mapping[str, Tally]) -> Tally:
@@ -268,7 +269,7 @@ class Ground:
         tally = Tally(is_based=self.wajib.is_based(code))
         if not tally.is_based:
             tally.remarks.note("no_denominator")
-        if regency_of(code) not in self.planted:
+        if regency_of(code) not in self.trees:
             tally.remarks.note("no_tree")
         return tally
 
@@ -290,7 +291,7 @@ class Ground:
             tally.remarks.note(
                 "more_recorded_than_wajib", people=tally.recorded - tally.wajib, regions=[desa]
             )
-        if people and desa not in self.names and regency_of(desa) in self.planted:
+        if people and desa not in self.names and regency_of(desa) in self.trees:
             tally.remarks.note("not_in_tree", people=people, regions=[desa])
 
 

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from projections.coverage.contributions import month_of, year_of
-from projections.reading import DAY_MAX, Connection, Sessions, at_once
+from projections.reading import DAY_MAX, Connection
 from projections.reference.recoding import Recoding
 from projections.regions import Region
 from projections.rules import CoverageRule
@@ -63,17 +63,14 @@ async def sum_people(
 ) -> dict[str, People]:
     """Return the recorded people of regions by desa, whoever is shown as a duplicate or not."""
     known_year, known_month, known_on, year, month, until = _bounds(Points.of([as_of]), known_at)
-    sessions, chosen = Sessions.of(connection), list(regions)
-    whole, found = await at_once(
-        _summed(sessions, "sum_whole_months", chosen, known_year, known_month, year, month),
-        _summed(sessions, "sum_begun_months", chosen, known_month, known_on, month, until),
-    )
-    for code, people in whole.items():
-        begun = found.get(code, NOBODY)
-        found[code] = People(
-            people.recorded + begun.recorded, people.date_unknown + begun.date_unknown
-        )
-    return found
+    end = until + timedelta(days=1)
+    # Nothing that happened is cut later than knowledge is.
+    if month < known_month:
+        month = _nearer(month, month_of(month + timedelta(days=31)), end)
+    if year < known_year:
+        year = _nearer(year, year_of(year + timedelta(days=366)), end)
+    bounds = known_year, known_month, known_on, year, month, end
+    return await _summed(connection, "sum_people", regions, *bounds)
 
 
 async def sum_duplicates(
@@ -115,6 +112,11 @@ async def sum_points(
                 if of_code.first_point is None or first < of_code.first_point:
                     of_code.first_point = first
     return found
+
+
+def _nearer(start: date, following: date, end: date) -> date:
+    """Return from where it is less far to `end`: what lies between is added, or taken away."""
+    return following if following - end < end - start else start
 
 
 def _bounds(points: Points, known_at: date) -> tuple[date, ...]:

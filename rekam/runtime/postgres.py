@@ -38,9 +38,12 @@ async def open_pool(
     command_seconds_max: float = COMMAND_SECONDS_MAX,
     application_name: str = "rekam",
     settings: Mapping[str, str] | None = None,
+    resets: bool = True,
 ) -> Any:
     """Return an open `asyncpg.Pool`; the caller closes it. `settings` are of its sessions.
 
+    Without `resets` a session that is given back keeps what was set in it outside of transactions;
+    one that is still in a transaction is rolled back all the same.
     Opens one connection at once, the others when needed. Raises Unavailable when none can be had.
     """
     try:
@@ -52,6 +55,7 @@ async def open_pool(
             command_timeout=command_seconds_max,
             max_inactive_connection_lifetime=IDLE_SECONDS_MAX,
             statement_cache_size=STATEMENTS_CACHED_MAX,
+            reset=None if resets else _leave_as_it_is,
             server_settings={
                 "application_name": application_name,
                 "timezone": "UTC",
@@ -60,6 +64,10 @@ async def open_pool(
         )
     except (*_NOT_READY, asyncpg.PostgresError) as error:
         raise _unavailable(error) from error
+
+
+async def _leave_as_it_is(_: Any) -> None:
+    pass
 
 
 async def connect(dsn: str, *, command_seconds_max: float = COMMAND_SECONDS_MAX) -> Any:

@@ -382,8 +382,8 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
     of_registry = load_queries("projections.registry", "queries_read.sql")
     valid = date(2015, 1, 1)
     for query, *arguments in (
-        (of_coverage["sum_whole_months"], low, high, year, month, year, split),
-        (of_coverage["sum_begun_months"], low, high, month, TODAY, split, TODAY),
+        (of_coverage["sum_people"], *bounds),
+        (of_coverage["sum_people"], low, high, year, month, TODAY, year, month, split),
         (of_coverage["sum_points"], *bounds, [TODAY], Level.DESA.code_length),
         (of_coverage["sum_points"], *bounds, [TODAY], Level.REGENCY.code_length),
         (of_coverage["sum_points"], *bounds, [TODAY], 0),

@@ -14,6 +14,7 @@ from projections.api.database import Database
 from projections.api.office import Office
 from projections.api.openapi import describe
 from projections.api.routes import ROUTES, Route
+from projections.reading import Connection
 from rekam.domain.errors import RekamError
 from rekam.domain.events import AccessRecord, PersonAccessed, PersonTokenAccessed
 from rekam.domain.keys import SigningKey
@@ -82,15 +83,16 @@ class Watched(Database):
     """A database that notes what it is asked."""
 
     def __init__(self, database: Database, statements: list[str]) -> None:
-        super().__init__(database._pool, database._beside)
+        super().__init__(database._pool)
         self._statements = statements
 
     @asynccontextmanager
-    async def _transaction(self, pool: Any) -> AsyncIterator[Any]:
-        """Give a session in a transaction, and note each statement."""
-        async with super()._transaction(pool) as session:
-            with session.query_logger(lambda logged: self._statements.append(logged.query)):
-                yield session
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Give a connection, and note each statement."""
+        async with super().snapshot() as connection:
+            asked: Any = connection
+            with asked.query_logger(lambda logged: self._statements.append(logged.query)):
+                yield connection
 
 
 @dataclass

@@ -138,7 +138,7 @@ class Figures:
                 self._wajib(bases.values(), known_at),
                 every_name.keys(),
             ),
-            frozenset(trees),
+            trees,
             {code: name for code, name in every_name.items() if region.holds(code)},
         )
         tree, base = trees.get(regency), bases.get(regency)
