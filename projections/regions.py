@@ -75,10 +75,7 @@ class Region:
 
     def holds(self, code: str) -> bool:
         """Tell whether a code is the region's own or lies in it; unplaced people lie nowhere."""
-        if not code.startswith(self.code) or code == UNPLACED:
-            return False
-        length = len(self.code)
-        return len(code) == length or code[length] == "."
+        return code != UNPLACED and (code == self.code or code.startswith(f"{self.code}."))
 
 
 def regions_above(code: str) -> list[str]:

@@ -34,7 +34,7 @@ USER = "rekam"
 VERSION_MIN = 15
 
 MEGABYTE = 1024 * 1024
-BUFFERS_MB_MIN, BUFFERS_MB_MAX = 128, 4096
+BUFFERS_MB_MIN, BUFFERS_MB_MAX = 128, 1024
 BUFFERS_SHARE = 8
 """The server's own buffers: an eighth of the machine's memory, of which it takes what it touches.
 With fewer than the tables' indexes need, ten years of events take a tenth longer each."""

@@ -97,3 +97,30 @@ async def test_a_change_is_what_became_known_after_one_day_and_by_another(connec
                 after[1] - before[1],
             ), (as_of, former, later)
             assert (found.before.recorded, found.after.recorded) == (before[0], after[0])
+
+
+SPREAD = tuple(
+    date(year, month, day)
+    for year in (2016, 2017)
+    for month in (1, 6, 8, 11, 12)
+    for day in (2, 20, 28)
+)
+SPREAD_PAIRS = tuple((on, known) for on, known in product(SPREAD, SPREAD) if on <= known)
+
+
+async def test_whatever_is_nearer_is_added_or_taken_away(database: str) -> None:
+    """Before and after the middle of a month and of a year, known within it and years later."""
+    rows = Rows()
+    for nik, (on, known) in zip(people(len(SPREAD_PAIRS)), SPREAD_PAIRS, strict=True):
+        rows.recorded(nik, on=on, known=known)
+    await rows.write(database)
+    opened: Any = await connect(database)
+    try:
+        for as_of, known_at in product(SPREAD, (*SPREAD, date(2018, 1, 1), date(2018, 2, 1))):
+            found = await coverage(
+                opened, region=REGENCY, level=Level.DESA, as_of=as_of, known_at=known_at
+            )
+            expected = sum(on <= as_of and known <= known_at for on, known in SPREAD_PAIRS)
+            assert found.totals.recorded == expected, (as_of, known_at)
+    finally:
+        await opened.close()
