@@ -215,6 +215,10 @@ class Emitter:
         """Send, and ask for receipts, until `stopping` is set."""
         log.info("emitter_started", producer=self._home.producer, routes=self._routing.names)
         try:
+            self._outbox.make_ready()
+        except (Unavailable, Overloaded) as error:
+            log.warning("outbox_not_made_ready", producer=self._home.producer, error=str(error))
+        try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_sending(stopping), name="send")
                 tasks.create_task(self._keep_asking(stopping), name="ask-for-receipts")

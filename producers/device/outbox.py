@@ -12,8 +12,7 @@ A segment is stored before anything is sent, and the same transaction removes it
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
@@ -29,14 +28,16 @@ from producers.device.lanes import lane_of
 from producers.device.outbox_file import (
     DEFAULT_STORAGE,
     PAGE_BYTES,
+    ROOM_BYTES,
     Ballast,
     Storage,
+    Transaction,
     connect,
     empty_wal,
     fitting,
+    lay_out_wal,
     snapshot,
     spare_bytes,
-    transaction,
     translated,
     wal_of,
 )
@@ -121,12 +122,14 @@ class Outbox:
         """Take over an open connection; use `create` or `open`."""
         self._path = path
         self._connection = connection
+        self._writing = Transaction(connection, path)
         self._bytes_max = storage.bytes_max
         self._pages_max = storage.bytes_max // PAGE_BYTES
         self._ballast = Ballast(path, storage.ballast_bytes)
         self._boots: set[str] = set()
         self._unseen_bytes = LOOKED_AT_EVERY_BYTES  # so that the first append looks
         self._is_nearly_full = False
+        self._is_ready = False
         producer = connection.execute(_SQL["select_outbox"]).get
         if producer is None or connection.execute(_SQL["select_open_epoch"]).get is None:
             raise Corrupt(f"{path} does not say whose outbox it is; restore it or enrol again")
@@ -153,7 +156,7 @@ class Outbox:
                 [f"{path} exists already; it may hold events, so nothing was done"]
             ) from error
         connection = connect(path, storage)
-        with translated(path), transaction(connection):
+        with Transaction(connection, path):
             make_tables(connection)
             connection.execute(_SQL["insert_outbox"], (producer,))
             connection.execute(_SQL["insert_epoch"], (epoch, 0))
@@ -205,6 +208,17 @@ class Outbox:
     ) -> None:
         self.close()
 
+    def make_ready(self) -> None:
+        """Make the appends of a process that stays as quick as they get; durable, a few ms.
+
+        Lays out the WAL, which SQLite removes when the last process closes the outbox, now and
+        whenever pruning has emptied it. Nothing is done where room is short.
+        """
+        self._is_ready = True
+        if self._ballast.disk_free_bytes() >= 2 * ROOM_BYTES:
+            with translated(self._path):
+                lay_out_wal(self._connection, self._path)
+
     # -- recording -----------------------------------------------------------------------------
 
     @property
@@ -237,9 +251,9 @@ class Outbox:
         writes for longer than BUSY_MS_MAX.
         """
         heads = [head_of(line) for line in lines]
-        is_critical = all(lane_of(head.type) == "critical" for head in heads)
         self._unseen_bytes += sum(map(len, lines))
         is_looking = self._unseen_bytes >= LOOKED_AT_EVERY_BYTES or self._is_nearly_full
+        is_critical = is_looking and all(lane_of(head.type) == "critical" for head in heads)
         if (
             is_looking
             and not is_critical
@@ -251,7 +265,7 @@ class Outbox:
                 f"the disk of {self._path} is full. Everything in the outbox stays and can be "
                 "sent; free disk space, or send (`rekam device sync`)"
             )
-        with self._writing():
+        with self._writing:
             seqs = self._insert(lines, heads)
             for boot, offset_ms in (anchored or {}).items():
                 self._connection.execute(_SQL["update_boot"], (offset_ms, boot))
@@ -281,7 +295,7 @@ class Outbox:
         line that is no event, OutboxFull for more than HEALTH_SLOTS_MAX slots or on a full disk.
         """
         head_of(line)
-        with self._writing() as connection:
+        with self._writing as connection:
             if connection.execute(_SQL["count_other_slots"], (slot,)).get >= HEALTH_SLOTS_MAX:
                 raise OutboxFull(f"{HEALTH_SLOTS_MAX} health slots are in use; reuse one of them")
             connection.execute(_SQL["upsert_health"], (slot, line))
@@ -293,7 +307,7 @@ class Outbox:
         is counted (`OutboxStatus.dropped_diagnostics`). Raises EventRejected for no event.
         """
         head_of(line)
-        with self._writing() as connection:
+        with self._writing as connection:
             if self._used_pages() * 100 > self._pages_max * REFUSED_PERCENT:
                 connection.execute(_SQL["update_diagnostics_dropped"], (1,))
                 return
@@ -369,7 +383,7 @@ class Outbox:
         if not faults and not (lines and with_health):
             return
         try:
-            with self._writing() as connection:
+            with self._writing as connection:
                 told = [
                     line_of(sealed, FaultReported(component=COMPONENT, fault=fault, detail=detail))
                     for fault, detail in connection.execute(_SQL["select_faults"])
@@ -636,6 +650,8 @@ class Outbox:
         if events or early:
             self._empty_wal()
             self._ballast.restore()
+            if self._is_ready:
+                self.make_ready()
             log.info(
                 "outbox_pruned", producer=self.producer, events=events + early, early_events=early
             )
@@ -684,7 +700,7 @@ class Outbox:
         behind its `epoch.opened` and the `faults`, because a copy may have used their seqs.
         """
         sealed = Sealed(wall_ms=now.wall_ms, mono_ms=now.mono_ms, boot=now.boot)
-        with self._writing() as connection:
+        with self._writing as connection:
             previous, base, _ = open_epoch(self._connection)
             last, head = chain_head(self._connection, previous) or (0, None)
             seen = int(connection.execute(_SQL["select_epoch_seen"]).get)
@@ -715,13 +731,13 @@ class Outbox:
 
     def adopt_epochs(self, epochs: Iterable[tuple[Epoch, int]]) -> None:
         """Name the epochs of segments that will be adopted, with their bases. For a new outbox."""
-        with self._writing() as connection:
+        with self._writing as connection:
             for epoch, base in epochs:
                 connection.execute(_SQL["upsert_epoch"], (epoch, base))
 
     def adopt_segments(self, rows: Iterable[tuple[Place, bytes]]) -> None:
         """Queue segments of a damaged outbox in one transaction, as they were sealed."""
-        with self._writing():
+        with self._writing:
             for place, raw in rows:
                 segment = segments.parse(raw)
                 wall_ms = segment.header.sealed.wall_ms
@@ -729,12 +745,12 @@ class Outbox:
 
     def adopt_lines(self, lines: Sequence[bytes]) -> None:
         """Append lines of a damaged outbox in one transaction; the room for them is there."""
-        with self._writing():
+        with self._writing:
             self._insert(lines, [head_of(line) for line in lines])
 
     def adopt_boots(self, boots: Iterable[BootSession]) -> None:
         """Remember boot sessions of a damaged outbox, so that they are anchored once."""
-        with self._writing() as connection:
+        with self._writing as connection:
             for one in boots:
                 connection.execute(_SQL["insert_boot"], (one.boot, one.first_wall_ms))
                 connection.execute(_SQL["update_boot"], (one.offset_ms, one.boot))
@@ -852,21 +868,16 @@ class Outbox:
 
         return self._make_room(change)
 
-    @contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
-        with translated(self._path), transaction(self._connection):
-            yield self._connection
-
     def _make_room(self, work: Callable[[apsw.Connection], T]) -> T:
         """Do in one transaction what makes room in the end; on a full disk give the ballast up."""
         try:
-            with self._writing() as connection:
+            with self._writing as connection:
                 return work(connection)
         except OutboxFull:
             self._is_nearly_full = True
             if not self._ballast.release():
                 raise
-        with self._writing() as connection:
+        with self._writing as connection:
             done = work(connection)
         self._empty_wal()
         return done

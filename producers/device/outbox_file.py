@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import apsw
@@ -18,6 +19,7 @@ import structlog
 
 from producers.device.files import sync_folder
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxBusy, OutboxFull, Unavailable
+from rekam.runtime.queries import load_queries
 
 MIB: Final = 1024 * 1024
 
@@ -30,6 +32,9 @@ OUTBOX_BYTES_MIN: Final = 16 * MIB
 PAGE_BYTES: Final = 4096
 WAL_PAGES: Final = 1000
 """Pages after which SQLite moves the WAL into the file."""
+
+_WAL_PAGES_OVER: Final = 64
+"""By how many the last transaction before a checkpoint may well pass WAL_PAGES."""
 
 CACHE_KIB: Final = 512
 """Of pages in memory. The queue is written and read in order: more would be kept, and not used."""
@@ -56,6 +61,8 @@ ROOM_BYTES: Final = WAL_PAGES * PAGE_BYTES
 _DAMAGE: Final = frozenset(
     {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS}
 )
+
+_SQL = load_queries("producers.device")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -297,6 +304,42 @@ def spare_bytes(connection: apsw.Connection) -> int:
     return int(connection.pragma("freelist_count")) * PAGE_BYTES
 
 
+def lay_out_wal(connection: apsw.Connection, path: Path) -> None:
+    """Let the WAL have its full length now, if there is room for it; durable when this returns.
+
+    While it grows, each commit has its new length to record beside its bytes; once it has been
+    filled it is overwritten in place (docs/benchmarks.md).
+    """
+    wal = wal_of(path)
+    if not wal.exists() or wal.stat().st_size >= WAL_PAGES * PAGE_BYTES:
+        return
+    empty_wal(connection)  # so that nothing in it needs room when it has taken all there was
+    try:
+        with _given_up(connection):
+            # Pages of zeros that are written out: a transaction that never was.
+            zeros = (WAL_PAGES + _WAL_PAGES_OVER) * PAGE_BYTES
+            connection.execute(_SQL["insert_zeros"], (zeros,))
+            connection.cache_flush()
+    except apsw.FullError:
+        log.info("wal_not_laid_out", path=str(path))
+        empty_wal(connection)
+        return
+    with Transaction(connection):
+        # Any commit: it syncs the zeros, so that no append has to wait for them.
+        connection.execute(_SQL["update_nothing"])
+
+
+@contextmanager
+def _given_up(connection: apsw.Connection) -> Iterator[None]:
+    """Take back whatever is done inside."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def empty_wal(connection: apsw.Connection) -> None:
     """Move the WAL into the file as far as readers let us; the next commit tries again."""
     try:
@@ -379,21 +422,61 @@ class Ballast:
 # -- transactions and errors -----------------------------------------------------------------------
 
 
-@contextmanager
-def transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Commit what is done inside, or nothing of it.
+class Transaction:
+    """Commit what is done inside, or nothing of it. May be entered again and again, not twice.
 
-    Immediate: a transaction that read first and wrote then could not be let in any more.
+    Immediate: a transaction that read first and wrote then could not be let in any more. A class
+    and no generator, which is slower: there is one at every append.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
+
+    __slots__ = ("_connection", "_path")
+
+    def __init__(self, connection: apsw.Connection, path: Path | None = None) -> None:
+        """Be of a connection. With a path SQLite's errors become ours, as by `translated`."""
+        self._connection = connection
+        self._path = path
+
+    def __enter__(self) -> apsw.Connection:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            self._raise_ours(error)
+            raise
+        return self._connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            try:
+                self._connection.execute("COMMIT")
+            except apsw.Error as failure:
+                self._undo()
+                self._raise_ours(failure)
+                raise
+            except BaseException:
+                self._undo()
+                raise
+        else:
+            self._undo()
+            if isinstance(error, apsw.Error):
+                self._raise_ours(error)
+
+    def _undo(self) -> None:
         # SQLite itself rolls back on some errors, such as a full disk.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        if self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except apsw.Error as failure:
+                self._raise_ours(failure)
+                raise
+
+    def _raise_ours(self, error: apsw.Error) -> None:
+        if self._path is not None:
+            _raise_ours(self._path, error)
 
 
 @contextmanager
@@ -412,19 +495,28 @@ def translated(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours; its own messages hold no values."""
     try:
         yield
-    except apsw.FullError as error:
+    except apsw.Error as error:
+        _raise_ours(path, error)
+        raise
+
+
+def _raise_ours(path: Path, error: apsw.Error) -> None:
+    """Raise what an error of SQLite's means to who uses the file; nothing if it is our mistake."""
+    if isinstance(error, apsw.FullError):
         raise OutboxFull(
             f"{path} has no room: its budget or the disk is used up. Everything in it stays; free "
             "disk space, or send (`rekam device sync`)"
         ) from error
-    except (apsw.BusyError, apsw.LockedError) as error:
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
         raise OutboxBusy(
             f"another process has been writing to {path} for {BUSY_MS_MAX // 1000} s. Try again; "
             "if it stays so, look what holds the file (lsof)"
         ) from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         raise _damaged(path, error) from error
-    except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+    if isinstance(
+        error, apsw.IOError | apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError
+    ):
         if getattr(error, "extendedresult", None) in _DAMAGE:
             raise _damaged(path, error) from error
         raise Unavailable(

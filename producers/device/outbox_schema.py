@@ -8,7 +8,7 @@ from typing import Final
 import apsw
 import structlog
 
-from producers.device.outbox_file import transaction
+from producers.device.outbox_file import Transaction
 from rekam.domain.errors import Corrupt, Misconfigured
 
 APPLICATION_ID: Final = 0x524B4D31  # "RKM1"
@@ -38,7 +38,7 @@ def require_tables(connection: apsw.Connection, path: Path) -> None:
         )
     version = connection.pragma("user_version")
     if version in _UPGRADES:
-        with transaction(connection):
+        with Transaction(connection):
             # Another process may have done it while we waited.
             if connection.pragma("user_version") == version:
                 _UPGRADES[version](connection)

@@ -59,6 +59,14 @@ SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count
 -- Store one event.
 INSERT INTO event (seq, crc, line) VALUES (?, ?, ?);
 
+-- name: insert_zeros
+-- Take up pages, in a transaction that is rolled back.
+INSERT INTO event (seq, crc, line) VALUES (0, 0, zeroblob(?));
+
+-- name: update_nothing
+-- Write a page as it was.
+UPDATE outbox SET producer = producer;
+
 -- name: insert_boot
 -- Remember a boot session at its first event.
 INSERT INTO boot (boot, first_wall_ms) VALUES (?, ?) ON CONFLICT (boot) DO NOTHING;

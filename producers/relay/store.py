@@ -25,11 +25,11 @@ from producers.device.outbox_file import (
     PAGE_BYTES,
     Ballast,
     Storage,
+    Transaction,
     connect,
     empty_wal,
     fitting,
     spare_bytes,
-    transaction,
 )
 from rekam.domain.errors import Corrupt, CustodyFull, Misconfigured, OutboxBusy, Unavailable
 from rekam.domain.ids import ProducerId
@@ -179,7 +179,7 @@ class CustodyStore:
                 "space"
             )
         count = 0
-        with _translated(self._path), transaction(self._connection):
+        with _translated(self._path), Transaction(self._connection):
             for header, segment_hash, raw in segments:
                 place = self._connection.execute(
                     _SQL["insert_segment"],
@@ -311,7 +311,7 @@ class CustodyStore:
                 empty_wal(self._connection)
 
     def _run(self, statements: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
-        with _translated(self._path), transaction(self._connection):
+        with _translated(self._path), Transaction(self._connection):
             for name, rows in statements:
                 self._connection.executemany(_SQL[name], cast("Any", rows))
 
@@ -322,7 +322,7 @@ class CustodyStore:
 
 def _begin(path: Path, connection: apsw.Connection) -> None:
     """Make the tables of an empty file; of any other, make sure that it is ours."""
-    with transaction(connection):
+    with Transaction(connection):
         found = connection.pragma("application_id"), connection.pragma("user_version")
         if found == (0, 0) and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
             connection.execute(_text("schema.sql"))

@@ -50,6 +50,7 @@ def measure_appends(folder: Path, workload: Workload, *, turns: int) -> AppendRa
 
     try:
         with Outbox.create(folder / "outbox.db", producer=ProducerId("recorder-01")) as outbox:
+            outbox.make_ready()  # as `rekam device run` does
             for turn in range(turns):
                 taken = lines[turn * APPENDS_PER_TURN : (turn + 1) * APPENDS_PER_TURN]
                 outbox_seconds += _seconds(lambda line: outbox.append([line]), taken)

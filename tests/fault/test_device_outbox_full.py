@@ -199,3 +199,16 @@ def test_no_room_at_any_write_leaves_all_that_was_there_and_the_next_try_works(
             break
     assert failures > 0
     assert not disk.has_failed
+
+
+@pytest.mark.parametrize("room_mib", [1, 2, 4])
+def test_a_wal_for_which_there_is_no_room_is_not_laid_out(tmp_path: Path, room_mib: int) -> None:
+    path = tmp_path / "outbox.db"
+    disk = FullDisk(room_mib * MIB)
+    with Outbox.create(path, producer=PRODUCER, storage=disk.storage) as outbox:
+        first = [line(number) for number in range(3)]
+        outbox.append(first)
+        outbox.make_ready()
+        later = [line(number) for number in range(3, 6)]
+        outbox.append(later)
+        assert list(empty(outbox).values()) == first + later

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from producers.device.outbox import Outbox
-from producers.device.outbox_file import Storage
+from producers.device.outbox_file import WAL_PAGES, Storage, wal_of
 from rekam.domain.errors import RekamError
 from tests.support.disk_faults import PowerCut
 from tests.support.outboxes import (
@@ -24,6 +24,7 @@ from tests.support.outboxes import (
 
 CUTS = 1_000
 CUTS_TO_LOSE_BY = 40
+CUTS_WHILE_LAID_OUT = 40
 STEPS_MAX = 90
 PLAIN = Storage(ballast_bytes=0, any_file_system=True)
 
@@ -123,6 +124,28 @@ def test_a_thousand_power_cuts_lose_nothing_that_was_acknowledged(template: Path
         promised += len(trial.promised)
         assert trial.lost() == {}, f"seed {seed}"
     assert promised > CUTS
+
+
+def test_the_power_may_fail_while_the_wal_is_laid_out(template: Path) -> None:
+    for seed in range(CUTS_WHILE_LAID_OUT):
+        trial = Trial(template, seed, synchronous="full")
+        disk = PowerCut(
+            trial.path,
+            wal_of(trial.path),
+            # Two writes a page, so that most cuts come into it and some come after it.
+            at_step=trial.chance.randrange(1, 3 * WAL_PAGES),
+            chance=trial.chance,
+        )
+        try:
+            with Outbox.open(trial.path, storage=disk.storage) as outbox:
+                trial.append(outbox)
+                outbox.make_ready()
+                while True:
+                    trial.append(outbox)
+        except (RekamError, apsw.Error):
+            assert disk.is_off
+        disk.restart()
+        assert trial.lost() == {}, f"seed {seed}"
 
 
 def test_without_a_sync_at_each_commit_the_same_cuts_lose(template: Path) -> None:

@@ -1,6 +1,7 @@
 """What the outbox does with lanes, routes, receipts, forks and flipped bits."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -16,7 +17,7 @@ from producers.device.outbox import (
     ReceiptEffect,
     Refused,
 )
-from producers.device.outbox_file import Storage
+from producers.device.outbox_file import PAGE_BYTES, WAL_PAGES, Storage, wal_of
 from producers.device.refusals import AGAIN_SECONDS, REFUSALS_MAX
 from rekam.domain.errors import Corrupt, Misconfigured, OutboxFull
 from rekam.domain.events import FaultReported, decode
@@ -510,6 +511,36 @@ def test_a_line_whose_bits_changed_names_nobody_else(path: Path) -> None:
 
 
 # -- opening -------------------------------------------------------------------------------------
+
+
+def test_a_wal_that_is_laid_out_grows_no_more_and_holds_nothing(path: Path) -> None:
+    wal = wal_of(path)
+    with Outbox.create(path, producer=PRODUCER, storage=PLAIN) as outbox:
+        outbox.append([line(1)])
+        before = outbox.status()
+        outbox.make_ready()
+        laid_out = wal.stat().st_size
+        assert laid_out >= WAL_PAGES * PAGE_BYTES
+        assert replace(outbox.status(), disk_bytes=before.disk_bytes) == before
+        for number in range(2, WAL_PAGES + 2):
+            outbox.append([line(number)])
+        outbox.make_ready()
+        assert wal.stat().st_size == laid_out
+        seal(outbox)
+        held = outbox.unreceipted(limit_bytes=ALL)
+        assert list(lines_of(held).values()) == [line(number) for number in range(1, WAL_PAGES + 2)]
+        receive(outbox, held)
+        assert outbox.prune(now=reading(9), keep_seconds=0)
+        assert wal.stat().st_size == laid_out
+
+
+def test_pruning_leaves_no_wal_to_an_outbox_that_is_opened_for_a_moment(path: Path) -> None:
+    with Outbox.create(path, producer=PRODUCER, storage=PLAIN) as outbox:
+        outbox.append([line(1), line(2)])
+        seal(outbox, events_max=1)
+        receive(outbox, outbox.unreceipted(limit_bytes=ALL))
+        assert outbox.prune(now=reading(9), keep_seconds=0)
+        assert wal_of(path).stat().st_size == 0
 
 
 def test_an_outbox_of_a_later_version_is_refused_and_not_mended(path: Path) -> None:
