@@ -70,7 +70,7 @@ async def sum_people(
     if year < known_year:
         year = _nearer(year, year_of(year + timedelta(days=366)), end)
     bounds = known_year, known_month, known_on, year, month, end
-    return await _summed(connection, "sum_people", regions, *bounds)
+    return await _summed(connection, "sum_people", regions, *bounds, _months_before(known_at))
 
 
 async def sum_duplicates(
@@ -94,7 +94,11 @@ async def sum_points(
     found: dict[str, PeopleByPoint] = {}
     for region in regions:
         asked: list[tuple[int, str, tuple[object, ...]]] = [
-            (1, "sum_points", (*_bounds(points, known_at), days_after, code_length))
+            (
+                1,
+                "sum_points",
+                (*_bounds(points, known_at), _months_before(known_at), days_after, code_length),
+            )
         ]
         if without_duplicates:
             asked.append(
@@ -128,6 +132,11 @@ def _bounds(points: Points, known_at: date) -> tuple[date, ...]:
     year, month = year_of(known_at), month_of(known_at)
     until = min(points.days[-1], min(known_at, DAY_MAX - AHEAD_MAX) + AHEAD_MAX)
     return year, month, known_at, min(points.year, year), min(points.month, month), until
+
+
+def _months_before(day: date) -> list[date]:
+    """Return the months of a day's year before its own, each by its first day."""
+    return [date(day.year, month, 1) for month in range(1, day.month)]
 
 
 async def _summed(

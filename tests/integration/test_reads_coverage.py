@@ -376,14 +376,15 @@ async def test_no_read_of_a_region_scans_a_big_table(connection: Any) -> None:
     await connection.execute("ANALYZE")
     low, high = Region("64.08").desa_range
     year, month, split = date(2018, 1, 1), TODAY.replace(day=1), date(2018, 3, 1)
-    bounds = (low, high, year, month, TODAY, year, split, TODAY)
+    late = [split]
+    bounds = (low, high, year, month, TODAY, year, split, TODAY, late)
     of_coverage = load_queries("projections.coverage", "queries_read.sql")
     of_reference = load_queries("projections.reference", "queries_read.sql")
     of_registry = load_queries("projections.registry", "queries_read.sql")
     valid = date(2015, 1, 1)
     for query, *arguments in (
         (of_coverage["sum_people"], *bounds),
-        (of_coverage["sum_people"], low, high, year, month, TODAY, year, month, split),
+        (of_coverage["sum_people"], low, high, year, month, TODAY, year, month, split, late),
         (of_coverage["sum_points"], *bounds, [TODAY], Level.DESA.code_length),
         (of_coverage["sum_points"], *bounds, [TODAY], Level.REGENCY.code_length),
         (of_coverage["sum_points"], *bounds, [TODAY], 0),
