@@ -75,7 +75,8 @@ class Region:
 
     def holds(self, code: str) -> bool:
         """Tell whether a code is the region's own or lies in it; unplaced people lie nowhere."""
-        return code != UNPLACED and (code == self.code or code.startswith(f"{self.code}."))
+        # All codes of a level are of one length: what begins with a code lies in it.
+        return code.startswith(self.code) and code != UNPLACED
 
 
 def regions_above(code: str) -> list[str]:

@@ -7,11 +7,8 @@ then, one after the other, so that an older report stays under the older code. P
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
 
-from projections.regions import Level, Region, regions_above
-
-_PREFIX_LENGTHS: Final = tuple(level.code_length for level in reversed(Level))
+from projections.regions import Region, regions_above
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +20,18 @@ class Recode:
     codes: Mapping[str, str]
     """New code by old code."""
     _olds: dict[str, list[str]] = field(default_factory=dict, init=False, compare=False)
+    _lengths: list[int] = field(default_factory=list, init=False, compare=False)
+    """Of the old codes, the longest first."""
+
+    def __post_init__(self) -> None:
+        """Know which beginnings of a code may be re-coded: mostly there are desa alone."""
+        self._lengths.extend(sorted({len(old) for old in self.codes}, reverse=True))
 
     def apply(self, code: str) -> str:
         """Return what a code is under this tree; the most exact of its entries stands."""
-        if (same := self.codes.get(code)) is not None:
-            return same
-        for length in _PREFIX_LENGTHS:
-            if length < len(code) and (new := self.codes.get(code[:length])) is not None:
+        for length in self._lengths:
+            # A code that is no longer than that is looked up whole.
+            if (new := self.codes.get(code[:length])) is not None:
                 return new + code[length:] if len(new) == length else new
         return code
 
