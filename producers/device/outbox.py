@@ -129,7 +129,7 @@ class Outbox:
         self._boots: set[str] = set()
         self._unseen_bytes = LOOKED_AT_EVERY_BYTES  # so that the first append looks
         self._is_nearly_full = False
-        self._is_ready = False
+        self._keeps_wal = False
         producer = connection.execute(_SQL["select_outbox"]).get
         if producer is None or connection.execute(_SQL["select_open_epoch"]).get is None:
             raise Corrupt(f"{path} does not say whose outbox it is; restore it or enrol again")
@@ -209,15 +209,15 @@ class Outbox:
         self.close()
 
     def make_ready(self) -> None:
-        """Make the appends of a process that stays as quick as they get; durable, a few ms.
+        """Make the appends of a process that stays as quick as they get; durable when it returns.
 
-        Lays out the WAL, which SQLite removes when the last process closes the outbox, now and
-        whenever pruning has emptied it. Nothing is done where room is short.
+        Writes some 4 MB, once: the WAL gets its full length, and keeps it until the last process
+        closes the outbox. Nothing is done where the disk is short of room.
         """
-        self._is_ready = True
-        if self._ballast.disk_free_bytes() >= 2 * ROOM_BYTES:
+        if self._ballast.is_whole and self._ballast.disk_free_bytes() >= 2 * ROOM_BYTES:
             with translated(self._path):
                 lay_out_wal(self._connection, self._path)
+            self._keeps_wal = True
 
     # -- recording -----------------------------------------------------------------------------
 
@@ -253,10 +253,10 @@ class Outbox:
         heads = [head_of(line) for line in lines]
         self._unseen_bytes += sum(map(len, lines))
         is_looking = self._unseen_bytes >= LOOKED_AT_EVERY_BYTES or self._is_nearly_full
-        is_critical = is_looking and all(lane_of(head.type) == "critical" for head in heads)
+        may_use_last_room = is_looking and all(lane_of(head.type) == "critical" for head in heads)
         if (
             is_looking
-            and not is_critical
+            and not may_use_last_room
             and not (
                 self._ballast.restore() or self._ballast.leaves_room(spare_bytes(self._connection))
             )
@@ -272,7 +272,9 @@ class Outbox:
             for boot, offset_ms in (by_relay or {}).items():
                 self._connection.execute(_SQL["upsert_relay_anchor"], (boot, offset_ms))
             if is_looking:
-                self._require_room(CRITICAL_REFUSED_PERCENT if is_critical else REFUSED_PERCENT)
+                self._require_room(
+                    CRITICAL_REFUSED_PERCENT if may_use_last_room else REFUSED_PERCENT
+                )
         self._boots.update(head.boot for head in heads)
         return seqs
 
@@ -638,7 +640,7 @@ class Outbox:
         covering receipt and the newest one, or by our monotonic clock. In an outbox above
         WARNED_PERCENT nothing is kept beyond its receipt: the oldest go at once, until it is below.
         The last segment stays: the next one is chained to it. Freed pages are used again, and the
-        WAL is emptied.
+        WAL is emptied, unless it was laid out and the disk has room.
         """
         events = early = 0
         while count := self._prune_some(now=now, keep_seconds=keep_seconds):
@@ -648,10 +650,9 @@ class Outbox:
         ):
             early += count
         if events or early:
-            self._empty_wal()
+            if not (self._keeps_wal and self._ballast.is_whole):
+                self._empty_wal()
             self._ballast.restore()
-            if self._is_ready:
-                self.make_ready()
             log.info(
                 "outbox_pruned", producer=self.producer, events=events + early, early_events=early
             )

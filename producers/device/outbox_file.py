@@ -34,7 +34,7 @@ WAL_PAGES: Final = 1000
 """Pages after which SQLite moves the WAL into the file."""
 
 _WAL_PAGES_OVER: Final = 64
-"""By how many the last transaction before a checkpoint may well pass WAL_PAGES."""
+"""Pages beyond WAL_PAGES that the transaction before a checkpoint may add."""
 
 CACHE_KIB: Final = 512
 """Of pages in memory. The queue is written and read in order: more would be kept, and not used."""
@@ -307,8 +307,8 @@ def spare_bytes(connection: apsw.Connection) -> int:
 def lay_out_wal(connection: apsw.Connection, path: Path) -> None:
     """Let the WAL have its full length now, if there is room for it; durable when this returns.
 
-    While it grows, each commit has its new length to record beside its bytes; once it has been
-    filled it is overwritten in place (docs/benchmarks.md).
+    While it grows, each commit's sync has its new length to record, too; once it has been filled it
+    is overwritten in place (docs/benchmarks.md, *Durable appends*).
     """
     wal = wal_of(path)
     if not wal.exists() or wal.stat().st_size >= WAL_PAGES * PAGE_BYTES:
@@ -423,7 +423,7 @@ class Ballast:
 
 
 class Transaction:
-    """Commit what is done inside, or nothing of it. May be entered again and again, not twice.
+    """Commit what is done inside, or nothing of it. Reusable, not re-entrant.
 
     Immediate: a transaction that read first and wrote then could not be let in any more. A class
     and no generator, which is slower: there is one at every append.
@@ -440,7 +440,7 @@ class Transaction:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
-            self._raise_ours(error)
+            self._translate(error)
             raise
         return self._connection
 
@@ -455,7 +455,7 @@ class Transaction:
                 self._connection.execute("COMMIT")
             except apsw.Error as failure:
                 self._undo()
-                self._raise_ours(failure)
+                self._translate(failure)
                 raise
             except BaseException:
                 self._undo()
@@ -463,7 +463,7 @@ class Transaction:
         else:
             self._undo()
             if isinstance(error, apsw.Error):
-                self._raise_ours(error)
+                self._translate(error)
 
     def _undo(self) -> None:
         # SQLite itself rolls back on some errors, such as a full disk.
@@ -471,10 +471,10 @@ class Transaction:
             try:
                 self._connection.execute("ROLLBACK")
             except apsw.Error as failure:
-                self._raise_ours(failure)
+                self._translate(failure)
                 raise
 
-    def _raise_ours(self, error: apsw.Error) -> None:
+    def _translate(self, error: apsw.Error) -> None:
         if self._path is not None:
             _raise_ours(self._path, error)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from producers.device.outbox import REFUSED_PERCENT, WARNED_PERCENT, Outbox
-from producers.device.outbox_file import PAGE_BYTES, Storage
+from producers.device.outbox_file import PAGE_BYTES, Storage, wal_of
 from rekam.domain.errors import OutboxFull
 from tests.support.disk_faults import FullDisk, NoRoomOnce
 from tests.support.outboxes import (
@@ -209,6 +209,32 @@ def test_a_wal_for_which_there_is_no_room_is_not_laid_out(tmp_path: Path, room_m
         first = [line(number) for number in range(3)]
         outbox.append(first)
         outbox.make_ready()
+        assert wal_of(path).stat().st_size == 0
         later = [line(number) for number in range(3, 6)]
         outbox.append(later)
         assert list(empty(outbox).values()) == first + later
+
+
+def test_no_wal_is_laid_out_where_the_ballast_does_not_fit(tmp_path: Path) -> None:
+    """What is left of the disk is for recording."""
+    path = tmp_path / "outbox.db"
+    storage = Storage(ballast_bytes=2**60, any_file_system=True)
+    with Outbox.create(path, producer=PRODUCER, storage=storage) as outbox:
+        before = wal_of(path).stat().st_size
+        outbox.make_ready()
+        assert wal_of(path).stat().st_size == before
+
+
+def test_on_a_disk_that_has_become_full_pruning_gives_the_wal_back(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    ballast = tmp_path / "outbox.ballast"
+    storage = Storage(ballast_bytes=BALLAST_BYTES, any_file_system=True)
+    with Outbox.create(path, producer=PRODUCER, storage=storage) as outbox:
+        outbox.make_ready()
+        for _ in range(2):
+            outbox.append([line(1)])
+            seal(outbox)
+        receive(outbox, outbox.unreceipted(limit_bytes=ALL))
+        ballast.unlink()  # as when it was given up
+        assert outbox.prune(now=reading(9), keep_seconds=0)
+        assert wal_of(path).stat().st_size == 0

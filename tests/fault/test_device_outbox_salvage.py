@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from producers.device.home import ProducerHome
+from producers.device.outbox import Outbox
 from producers.device.outbox_file import PAGE_BYTES, Storage, damage_mark
 from rekam.cli.root import run
-from rekam.domain.errors import OutboxBusy
+from rekam.domain.errors import Corrupt, OutboxBusy
 from rekam.domain.events import EpochOpened, FaultReported, decode
 from rekam.domain.ids import Epoch
 from rekam.domain.keys import SigningKey
 from rekam.domain.segment import Sealed, parse, verify
-from tests.support.disk_faults import child
+from tests.support.disk_faults import Unreadable, child
 from tests.support.outboxes import ALL, PRODUCER, READER, line, lines_of, reading, receive
 
 SEALED_EVENTS = 400
@@ -191,12 +192,17 @@ def test_whatever_page_is_lost_the_rest_is_whole_and_nothing_is_invented(
     assert kept > 0.7 * DAMAGES * number_of
 
 
-def test_what_only_the_write_ahead_log_holds_is_found_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_laid_out", [False, True])
+def test_what_only_the_write_ahead_log_holds_is_found_too(
+    tmp_path: Path, *, is_laid_out: bool
+) -> None:
     folder = tmp_path / "home"
     new_home(folder).close()
 
     def record_and_die(tell: Callable[[str], None]) -> None:
         with ProducerHome.open(folder) as home:
+            if is_laid_out:
+                home.outbox.make_ready()
             fill(home)
             tell(str(home.outbox.next_seq))
             # Before it is closed: SQLite would empty the log.
@@ -211,6 +217,18 @@ def test_what_only_the_write_ahead_log_holds_is_found_too(tmp_path: Path) -> Non
         held = everything(home)
     numbers = {decode_number(text) for text in held.values()}
     assert numbers >= set(range(SEALED_EVENTS))
+
+
+def test_what_the_disk_cannot_read_any_more_is_damage(tmp_path: Path) -> None:
+    """Marked, so that whoever opens the home next mends it."""
+    path = tmp_path / "outbox.db"
+    disk = Unreadable()
+    with Outbox.create(path, producer=PRODUCER, storage=disk.storage) as outbox:
+        outbox.append([line(1)])
+    disk.armed = True
+    with pytest.raises(Corrupt, match="damaged"):
+        Outbox.open(path, storage=disk.storage)
+    assert damage_mark(path).exists()
 
 
 def test_salvaged_segments_are_covered_by_receipts_of_their_own_epoch(folder: Path) -> None:

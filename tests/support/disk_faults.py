@@ -36,6 +36,9 @@ class Disk(apsw.VFS):
     def before(self, step: str, path: str) -> None:
         """Let a fault happen; an exception is SQLite's error."""
 
+    def reading(self, path: str) -> None:
+        """Let a fault happen at a read."""
+
     def wrote(self, path: str, data: bytes, offset: int) -> None:
         """Take note of a write that went through."""
 
@@ -66,6 +69,10 @@ class _File(apsw.VFSFile):
     ) -> None:
         self._disk, self._path = disk, path
         super().__init__("unix", name, flags)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        self._disk.reading(self._path)
+        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
         self._disk.step("write", self._path)
@@ -136,6 +143,20 @@ def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
     if len(content) < offset:
         content.extend(bytes(offset - len(content)))
     content[offset : offset + len(data)] = data
+
+
+class Unreadable(Disk):
+    """Has sectors that it cannot read any more, while `armed`."""
+
+    def __init__(self) -> None:
+        self.armed = False
+        super().__init__()
+
+    def reading(self, path: str) -> None:
+        if self.armed:
+            error = apsw.IOError(f"bad sector in {Path(path).name}")
+            error.extendedresult = apsw.SQLITE_IOERR_READ
+            raise error
 
 
 class FullDisk(Disk):

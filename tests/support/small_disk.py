@@ -30,6 +30,7 @@ def device(folder: Path, size: int) -> Told:
     noise = random.Random(1)
 
     with Outbox.create(folder / "outbox.db", producer=PRODUCER, storage=STORAGE) as outbox:
+        outbox.make_ready()
 
         def record() -> None:
             outbox.append(_lines(noise, size))

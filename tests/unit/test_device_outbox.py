@@ -543,6 +543,12 @@ def test_pruning_leaves_no_wal_to_an_outbox_that_is_opened_for_a_moment(path: Pa
         assert wal_of(path).stat().st_size == 0
 
 
+def test_what_was_laid_out_is_gone_when_the_last_one_closes(path: Path) -> None:
+    with Outbox.create(path, producer=PRODUCER, storage=PLAIN) as outbox:
+        outbox.make_ready()
+    assert not wal_of(path).exists()
+
+
 def test_an_outbox_of_a_later_version_is_refused_and_not_mended(path: Path) -> None:
     made(path).close()
     connection = apsw.Connection(str(path))

@@ -1,6 +1,9 @@
 """Before an outbox is used, its disk and SQLite must be able to keep the promise."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -10,6 +13,7 @@ from producers.device.outbox_file import (
     FORGETFUL,
     Ballast,
     Storage,
+    _set_pragmas,
     connect,
     file_system_of,
     probe,
@@ -129,6 +133,50 @@ def test_every_setting_that_durability_rests_on_is_read_back(tmp_path: Path) -> 
             for name in ("journal_mode", "synchronous", "secure_delete", "trusted_schema")
         } == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "trusted_schema": 0}
         assert (tmp_path / "outbox.ballast").stat().st_size > 1_000 * 4096
+
+
+class Stubborn(apsw.Connection):
+    """Has a setting that it does not give up."""
+
+    def __init__(self, path: Path, setting: str) -> None:
+        super().__init__(str(path))
+        self._setting = setting
+
+    def pragma(self, name: str, value: Any = None, **options: Any) -> Any:
+        if name == self._setting:
+            return "as it was"
+        return super().pragma(name, value, **options)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "journal_mode",
+        "synchronous",
+        "secure_delete",
+        "wal_autocheckpoint",
+        "cache_size",
+        "foreign_keys",
+        "trusted_schema",
+    ],
+)
+def test_a_setting_that_sqlite_does_not_take_is_refused(tmp_path: Path, setting: str) -> None:
+    connection = Stubborn(tmp_path / "outbox.db", setting)
+    with pytest.raises(Misconfigured, match=f"{setting} = as it was"):
+        _set_pragmas(connection, tmp_path / "outbox.db", pages_max=10_000)
+    connection.close()
+
+
+def test_a_disk_that_takes_bytes_and_does_not_sync_them_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(Unavailable, match="Input/output error"):
+        probe(tmp_path / "outbox.db")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_budget_that_sqlite_cannot_take_is_refused(tmp_path: Path) -> None:
