@@ -74,8 +74,8 @@ class Region:
         return Region(self.code[: Level.REGENCY.code_length])
 
     def holds(self, code: str) -> bool:
-        """Tell whether a code is the region's own or lies in it; unplaced people lie nowhere."""
-        # All codes of a level are of one length: what begins with a code lies in it.
+        """Tell whether a whole code is the region's own or lies in it; UNPLACED lies nowhere."""
+        # All codes of a level are of one length: what begins with one of them lies in it.
         return code.startswith(self.code) and code != UNPLACED
 
 

@@ -24,13 +24,13 @@ class Recode:
     """Of the old codes, the longest first."""
 
     def __post_init__(self) -> None:
-        """Know which beginnings of a code may be re-coded: mostly there are desa alone."""
+        """Remember the lengths of the old codes: mostly there are desa alone."""
         self._lengths.extend(sorted({len(old) for old in self.codes}, reverse=True))
 
     def apply(self, code: str) -> str:
         """Return what a code is under this tree; the most exact of its entries stands."""
         for length in self._lengths:
-            # A code that is no longer than that is looked up whole.
+            # A shorter code is looked up whole.
             if (new := self.codes.get(code[:length])) is not None:
                 return new + code[length:] if len(new) == length else new
         return code

@@ -122,5 +122,9 @@ async def test_whatever_is_nearer_is_added_or_taken_away(database: str) -> None:
             )
             expected = sum(on <= as_of and known <= known_at for on, known in SPREAD_PAIRS)
             assert found.totals.recorded == expected, (as_of, known_at)
+            series = await coverage_series(
+                opened, region=REGENCY, days=[as_of], step=Step.DAY, known_at=known_at
+            )
+            assert [point.recorded for point in series.points] == [expected], (as_of, known_at)
     finally:
         await opened.close()
