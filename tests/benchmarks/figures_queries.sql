@@ -5,7 +5,7 @@
 -- Our tables.
 SELECT kind, place, detail, sum(people)::bigint FROM (
     SELECT 'coverage' AS kind, desa AS place,
-        concat_ws(' ', occurred_on, cause, producer, mode) AS detail, people FROM coverage_cell
+        concat_ws(' ', occurred_on, cause, producer, mode, route) AS detail, people FROM coverage_cell
     UNION ALL SELECT 'duplicate', desa, occurred_on::text, people FROM coverage_duplicate
     UNION ALL SELECT 'month', desa, occurred_month::text, people FROM coverage_month
     UNION ALL SELECT 'year', desa, occurred_year::text, people FROM coverage_year
@@ -27,7 +27,7 @@ SELECT kind, place, detail, sum(people)::bigint FROM (
 -- Its tables (java/Tables.java).
 SELECT kind, place, detail, sum(people)::bigint FROM (
     SELECT 'coverage' AS kind, desa AS place,
-        concat_ws(' ', occurred_on, cause, producer, mode) AS detail, people
+        concat_ws(' ', occurred_on, cause, producer, mode, route) AS detail, people
         FROM java_coverage_cell
     UNION ALL SELECT 'duplicate', desa, occurred_on::text, people FROM java_coverage_duplicate
     UNION ALL SELECT 'month', desa, occurred_month::text, people FROM java_coverage_month

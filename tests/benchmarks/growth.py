@@ -378,7 +378,8 @@ def growth_of(marks: Sequence[Mark], *, repeats: int = 1) -> float:
 
 def table_of(marks: Sequence[Mark]) -> Table:
     """Return a table of the marks."""
-    table = Table(title="What an event costs as the tables grow", title_justify="left")
+    title = f"What an event costs as the tables grow (wanted: at most {FLAT_WITHIN:.0%} more)"
+    table = Table(title=title, title_justify="left")
     for column in ("events", "days", "µs an event", "PostgreSQL", "young: µs", "PostgreSQL",
                    "grown", "WAL bytes", "MB"):  # fmt: skip
         table.add_column(column, justify="right", no_wrap=True)

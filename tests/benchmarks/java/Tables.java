@@ -32,7 +32,7 @@ final class Tables {
         CREATE TABLE java_segment (
             producer text, epoch integer, first bigint, hash bytea, last bigint NOT NULL,
             prev bytea NOT NULL, partition integer NOT NULL, log_offset bigint NOT NULL,
-            append_ms bigint NOT NULL, sealed_ms bigint NOT NULL,
+            append_ms bigint NOT NULL, sealed_ms bigint NOT NULL, route text NOT NULL,
             PRIMARY KEY (producer, epoch, first, hash));
         CREATE INDEX ON java_segment (partition, log_offset);
         CREATE TABLE java_person (
@@ -40,8 +40,9 @@ final class Tables {
             WITH (fillfactor = 50);
         CREATE TABLE java_coverage_cell (
             desa text COLLATE "C", occurred_on date, known_on date, cause text, producer text,
-            mode text, people bigint NOT NULL,
-            PRIMARY KEY (desa, occurred_on, known_on, cause, producer, mode) INCLUDE (people));
+            mode text, route text, people bigint NOT NULL,
+            PRIMARY KEY (occurred_on, desa, known_on, cause, producer, mode, route)
+            INCLUDE (people));
         CREATE INDEX ON java_coverage_cell (known_on, desa, (occurred_on + 0))
             INCLUDE (occurred_on, people) WHERE occurred_on < known_on;
         CREATE INDEX ON java_coverage_cell (desa, known_on) WHERE occurred_on = 'infinity';
@@ -50,7 +51,7 @@ final class Tables {
             PRIMARY KEY (desa, occurred_on, known_on) INCLUDE (people));
         CREATE TABLE java_coverage_month (
             desa text COLLATE "C", occurred_month date, known_month date, people bigint NOT NULL,
-            PRIMARY KEY (desa, occurred_month, known_month) INCLUDE (people));
+            PRIMARY KEY (occurred_month, desa, known_month) INCLUDE (people));
         CREATE INDEX ON java_coverage_month (known_month, desa, (occurred_month + 0))
             INCLUDE (occurred_month, people) WHERE occurred_month < known_month;
         CREATE INDEX ON java_coverage_month (desa, known_month) WHERE occurred_month = 'infinity';
@@ -91,7 +92,7 @@ final class Tables {
         """;
     private static final String ADD_MONTH = """
         INSERT INTO java_coverage_month AS stored (desa, occurred_month, known_month, people)
-        VALUES (?, ?, ?, ?) ON CONFLICT (desa, occurred_month, known_month)
+        VALUES (?, ?, ?, ?) ON CONFLICT (occurred_month, desa, known_month)
         DO UPDATE SET people = stored.people + excluded.people
         """;
     private static final String ADD_YEAR = """
@@ -332,8 +333,9 @@ final class Tables {
         try (PreparedStatement insert =
                 connection.prepareStatement(
                         "INSERT INTO java_segment (producer, epoch, first, hash, last, prev,"
-                                + " partition, log_offset, append_ms, sealed_ms)"
-                                + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")) {
+                                + " partition, log_offset, append_ms, sealed_ms, route)"
+                                + " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'kafka')"
+                                + " ON CONFLICT DO NOTHING")) {
             for (Segment segment : ordered) {
                 insert.setString(1, segment.producer());
                 insert.setInt(2, segment.epoch());
@@ -357,9 +359,10 @@ final class Tables {
         try (PreparedStatement add =
                 connection.prepareStatement(
                         "INSERT INTO java_coverage_cell AS stored"
-                                + " (desa, occurred_on, known_on, cause, producer, mode, people)"
-                                + " VALUES (?, ?, ?, 'arrived', ?, ?, ?)"
-                                + " ON CONFLICT (desa, occurred_on, known_on, cause, producer, mode)"
+                                + " (desa, occurred_on, known_on, cause, producer, mode, route,"
+                                + " people) VALUES (?, ?, ?, 'arrived', ?, ?, 'kafka', ?)"
+                                + " ON CONFLICT (occurred_on, desa, known_on, cause, producer,"
+                                + " mode, route)"
                                 + " DO UPDATE SET people = stored.people + excluded.people")) {
             for (Map.Entry<Cells.Coverage, Long> cell :
                     inOrder(cells.coverage, Cells.COVERAGE_ORDER)) {
