@@ -12,6 +12,7 @@ from producers.device.clock import DeviceClock
 from producers.office.columns import not_ahead
 from producers.office.denominators import DenominatorRow, read_denominators
 from producers.office.desk import CENTRE, KPU
+from producers.office.faults import reads_tables
 from producers.office.grid import TableRejected
 from producers.office.lists import EntryRow, entries_of_one_person, read_list, read_resolutions
 from producers.office.published import Difference, Publication, PublishedRecord
@@ -49,7 +50,6 @@ DENOMINATOR_ROWS_MAX: Final = 2000
 """As their events have it (rekam/domain/events.py)."""
 CODES_SHOWN_MAX: Final = 10
 
-table_argument = click.argument("table", type=click.Path(path_type=Path, dir_okay=False))
 version_option = click.option("--version", required=True, help="Names this publication.")
 valid_from_option = click.option("--valid-from", required=True, type=DATE, help="Its first day.")
 regions_option = click.option(
@@ -63,7 +63,7 @@ dry_run_option = click.option(
 
 
 @click.command("publish-denominators")
-@table_argument
+@reads_tables
 @version_option
 @click.option("--basis", required=True, help="Where the figures come from.")
 @valid_from_option
@@ -122,7 +122,7 @@ def publish_denominators(
 
 
 @click.command("publish-regions")
-@table_argument
+@reads_tables
 @version_option
 @valid_from_option
 @click.option(
@@ -183,7 +183,7 @@ def publish_regions(
 
 
 @click.command("observe-status")
-@table_argument
+@reads_tables
 @click.option("--source", default="siak", show_default=True, help="Which system showed it.")
 @dry_run_option
 @click.pass_context
@@ -218,7 +218,7 @@ def _not_ahead(settings: Settings) -> Callable[[datetime], str | None]:
 
 
 @click.command("issue-suket")
-@table_argument
+@reads_tables
 @dry_run_option
 @click.pass_context
 def issue_suket(context: click.Context, *, table: Path, dry_run: bool) -> None:
@@ -244,7 +244,7 @@ def issue_suket(context: click.Context, *, table: Path, dry_run: bool) -> None:
 
 
 @click.command("publish-cohort")
-@table_argument
+@reads_tables
 @click.option("--cohort", required=True, help="Id of the list.")
 @version_option
 @click.option("--title", required=True)
@@ -315,7 +315,7 @@ def publish_cohort(
 
 
 @click.command("resolve-cohort")
-@table_argument
+@reads_tables
 @click.option("--cohort", required=True, help="Id of the list.")
 @click.option("--version", help="Version whose numbers the file has; every version if not given.")
 @click.option("--source", required=True, help="Who says so.")

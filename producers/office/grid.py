@@ -36,14 +36,23 @@ class TableRejected(Rejected):
 
     code = "table_rejected"
 
-    def __init__(self, *, path: Path, faults: Sequence[str]) -> None:
+    def __init__(self, *, path: Path, faults: Sequence[str], kept: Path | None = None) -> None:
         shown = "; ".join(faults[:FAULTS_SHOWN_MAX])
         more = len(faults) - FAULTS_SHOWN_MAX
         rest = f"; and {more} more ({len(faults)} in all)" if more > 0 else ""
+        where = ". `--faults PATH` writes them all to a file" if more > 0 else ""
+        if kept is not None:
+            where = f". {kept} has them all"
         super().__init__(
             f"{path}: {shown}{rest}. Nothing was published: correct these rows and run it again"
+            f"{where}"
         )
+        self.path = path
         self.faults = tuple(faults)
+
+    def kept_in(self, file: Path) -> "TableRejected":
+        """Return the same, saying which file has all faults."""
+        return TableRejected(path=self.path, faults=self.faults, kept=file)
 
 
 @dataclass(frozen=True, slots=True)
