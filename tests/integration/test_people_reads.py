@@ -21,11 +21,9 @@ from projections.duplicate.contributions import case_id
 from rekam.domain.errors import Unavailable
 from rekam.runtime.postgres import connect
 from tests.support.api import BEARER, READING, Recorded, office, serving
+from tests.support.people import OF_PEOPLE
 from tests.support.rows import DESA, NIK, OTHER_DESA, OTHER_NIK, RULES, regency
 
-OF_PEOPLE: Final = {"person", "person_access", "cohort_entry", "duplicate_case"}
-"""Tables with rows of single people; all others hold counts, or what is said of places and things.
-"""
 TELLS_NOBODY: Final = {
     "/v1/accesses": "who read of whom, for those who audit the readers: a token, and nothing of it",
     "/v1/duplicates": "cases by ids of their own, with places and devices",
@@ -173,7 +171,7 @@ async def test_a_call_that_reads_of_people_says_so_and_answers_nothing_unrecorde
 
 
 async def test_no_other_table_holds_a_person(office_database: str) -> None:
-    """A new table of people fails here until it is named above."""
+    """A new table of people fails here until it is named in OF_PEOPLE."""
     people = {nik: RULES.token(nik) for nik in (NIK, OTHER_NIK)}
     connection = await connect(office_database)
     holding: set[str] = set()
