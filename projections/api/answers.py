@@ -27,12 +27,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     `position` is the next offset by partition of the log. `complete_through` is the earliest last
     contact of the enrolled, not revoked recorders; null: one was never heard, or there is none.
+    Figures count what happened up to `as_of`, and rest on what was known at the end of `known_at`,
+    except those of `Verification`: it says which of them a day binds.
     """
 
     as_of: date
-    """The figures count what happened up to this day (office time)."""
+    """The figures count what happened up to this day (office time); of `Verification`, not all."""
     known_at: date
-    """They rest on what was known at the end of this day (office time)."""
+    """They rest on what was known at the end of this day (office time); today at the latest, and
+    always in `Verification`."""
     position: dict[int, int]
     """Next offset by partition of the log: everything below is in the figures."""
     complete_through: datetime | None
@@ -96,7 +99,14 @@ class CoverageChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """People by region and by the centre's status, as they are at the position."""
+    """People by region and by the centre's status, as they are at the position.
+
+    `as_of` chooses the tree by which regions are told apart, and the day to which `ages` and
+    `suket` are counted. It does not bind who is counted, `statuses`, `unknown_codes`,
+    `illegal_jumps`, `resets`, `reprints` and `funnel`: what was recorded or observed after that day
+    is in them, and `ages` tells it as `later`. `known_at` is the day of the answer and bounds
+    nothing: all that is known at `position` is counted.
+    """
 
     region: str
     level: Level

@@ -131,9 +131,12 @@ async def get_coverage_changes(asked: Asked) -> Stated[answers.CoverageChanges]:
 
 
 async def get_verification(asked: Asked) -> Stated[answers.Verification]:
-    """Answer people by region and status."""
+    """Answer people by region and status, as they are known now.
+
+    The day that is asked for binds regions, ages and letters alone; see `answers.Verification`.
+    """
     region, level = _region_and_level(asked)
-    as_of = asked.arguments.get(parameters.AS_OF) or asked.office.today
+    as_of = asked.arguments.get(parameters.STATUSES_AS_OF) or asked.office.today
     async with asked.database.snapshot() as connection:
         found = await verification(connection, region=region, level=level, as_of=as_of)
         return Stated(

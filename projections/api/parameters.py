@@ -4,7 +4,7 @@ import binascii
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
 from typing import Any, Final, Generic, Literal, TypeVar, assert_never, get_args
@@ -317,6 +317,11 @@ AS_OF: Final = Parameter(
     _day,
     "count what happened up to this day (office time); without it, today",
     _DATE,
+)
+STATUSES_AS_OF: Final = replace(
+    AS_OF,
+    meaning="tell regions apart by the tree of this day, and count ages and letters to it (office "
+    "time); people and their statuses are as they are known now, whatever it is; without it, today",
 )
 KNOWN_AT: Final = Parameter(
     "known_at",

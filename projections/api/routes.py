@@ -152,7 +152,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/v1/verification",
         handler=calls.get_verification,
         answer=answers.Verification,
-        parameters=(*_REGIONAL, parameters.AS_OF, parameters.FORMAT),
+        parameters=(*_REGIONAL, parameters.STATUSES_AS_OF, parameters.FORMAT),
         is_stated=True,
         csv=verification_csv,
     ),

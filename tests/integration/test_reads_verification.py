@@ -10,8 +10,17 @@ from projections.person.facts import Suket
 from projections.regions import Level, Region
 from projections.verification.reads import Ages, Letters, TurnCount, Verification, verification
 from rekam.runtime.postgres import connect
-from tests.support.api import serving
-from tests.support.rows import DESA, KNOWN_ON, OTHER_DESA, TODAY, Rows, noon_ms, people
+from tests.support.api import DOCUMENT, serving
+from tests.support.rows import (
+    DESA,
+    KNOWN_ON,
+    OTHER_DESA,
+    RECORDED_ON,
+    TODAY,
+    Rows,
+    noon_ms,
+    people,
+)
 
 REGENCY = Region("64.08")
 SENT = "SENT_FOR_ENROLLMENT"
@@ -163,3 +172,38 @@ async def test_the_api_answers_as_of_a_day_and_as_csv(database: str) -> None:
             "64.08.04,,SENT_FOR_ENROLLMENT,1,1,2018-04-11",
             "total,,SENT_FOR_ENROLLMENT,1,1,2018-04-11",
         ]
+
+
+async def test_what_was_recorded_or_observed_after_the_day_asked_for_is_in_the_statuses(
+    database: str,
+) -> None:
+    """The day binds ages and letters alone, and the description of the call says so."""
+    rows = Rows()
+    (nik,) = people(1)
+    rows.recorded(nik, on=RECORDED_ON)
+    rows.observed(nik, SENT, on=KNOWN_ON)
+    rows.say(nik, Suket("s-1", noon_ms(KNOWN_ON), SENT), known=KNOWN_ON)
+    await rows.write(database)
+    before = RECORDED_ON - timedelta(days=30)
+    async with serving(database) as client:
+        url = f"/v1/verification?region=64.08&level=regency&as_of={before}"
+        found = await client.figures(url)
+        assert (found["as_of"], found["known_at"]) == (str(before), str(TODAY))
+        totals = found["totals"]
+        assert (totals["people"], totals["statuses"]) == (1, {SENT: 1})
+        assert totals["funnel"]["stages"]["sent"]["here"] == 1
+        assert totals["ages"][SENT]["later"] == 1
+        assert totals["suket"] == {"valid": 0, "expired": 0}
+        refused = await client.get(f"{url}&known_at={before}")
+        assert (refused.status_code, refused.json()["code"]) == (400, "unknown_parameter")
+    [told] = [
+        parameter["description"]
+        for parameter in DOCUMENT["paths"]["/v1/verification"]["get"]["parameters"]
+        if parameter["name"] == "as_of"
+    ]
+    assert "statuses are as they are known now" in told
+    schemas = DOCUMENT["components"]["schemas"]
+    answer = " ".join(schemas["Verification"]["description"].split())
+    assert "does not bind who is counted, `statuses`" in answer
+    assert "`known_at` is the day of the answer and bounds nothing" in answer
+    assert "except those of `Verification`" in schemas["State"]["description"]
