@@ -18,6 +18,10 @@ class CohortEntries(msgspec.Struct, frozen=True, kw_only=True):
 
     cohort: str
     version: str | None
+    rule: CohortRule
+    """How buckets are read."""
+    conflict_rule: str
+    """By which one of the buckets that sources name was chosen."""
     entries: list[CohortEntry]
     next_cursor: str | None
     """Null: this is the last page."""

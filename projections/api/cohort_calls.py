@@ -140,6 +140,8 @@ async def get_cohort_entries(asked: Asked) -> Stated[CohortEntries]:
         CohortEntries(
             cohort=found.cohort,
             version=found.version,
+            rule=found.rule,
+            conflict_rule=found.disputed.rule,
             entries=page[:page_max],
             next_cursor=str(page[page_max - 1].entry) if len(page) > page_max else None,
         ),

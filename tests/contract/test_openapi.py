@@ -69,7 +69,8 @@ STAYING_FIELDS = {
         *("person", "domicile", "recorded", "status", "status_since", "recordings", "history"),
         *("duplicates", "flags"),
     },
-    "Cohort": {"total", "buckets", "residual"},
+    "Cohort": {"total", "buckets", "residual", "rule"},
+    "CohortEntries": {"entries", "next_cursor", "rule", "conflict_rule"},
     "State": {"as_of", "known_at", "position", "complete_through"},
     "Excluded": {"reason", "producer", "range", "since"},
 }

@@ -150,6 +150,16 @@ async def test_entries_come_by_number_without_a_nik_and_with_every_source(client
     assert NIK not in json.dumps(first)
 
 
+async def test_entries_name_the_rules_by_which_their_buckets_are_read_and_were_chosen(
+    client: Client,
+) -> None:
+    whole = await figures(client, version="1")
+    for cursor in ("0", "427"):  # on a page without an entry, too
+        page = await figures(client, "/entries", version="1", cursor=cursor)
+        assert (page["rule"], page["conflict_rule"]) == ("exclusive/v1", "evidence-first/v1")
+        assert (page["rule"], page["conflict_rule"]) == (whole["rule"], whole["disputed"]["rule"])
+
+
 async def test_entries_want_the_token(client: Client) -> None:
     for path in ("entries", "comparison?version_from=1"):
         response = await client.get(f"/v1/cohorts/{LIST}/{path}")
