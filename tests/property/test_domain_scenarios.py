@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from producers.office import columns
 from projections.coverage.reads import percent_of
 from projections.regions import Level
 from rekam.domain import events
@@ -30,6 +31,7 @@ from tests.support.scenario import (
     copies,
     coverage,
     denominator,
+    device,
     disputed,
     left_out,
     letters,
@@ -48,6 +50,8 @@ from tests.support.scenario import (
 SINGA_GEWEH_DESA = "64.08.12.2002"
 SINGA_GEWEH = "64.08.12.1002"
 OTHER_DESA = "64.08.05.2006"
+BPS_REGENCY, BPS_DESA = columns.code("6404"), columns.desa_code("6404010001")
+"""Kutai Timur and a desa of it as BPS numbers them, as the office's reader takes them."""
 MARCH = date(2018, 3, 31)
 REPORTED, MAY = date(2018, 4, 11), date(2018, 5, 20)
 APRIL_2019 = date(2019, 4, 28)
@@ -337,6 +341,40 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "BPS calls Kutai Timur 6404: a table by its codes is of 64.04, and changes nothing of 64.08",
+    {
+        coverage(MARCH): (10, 2, 8, "20.00", 0),
+        coverage(MARCH, region=BPS_DESA): None,
+        coverage(MARCH, regency=BPS_REGENCY): (70, 1, 69, "1.43", 0),
+        coverage(MARCH, regency=BPS_REGENCY, region=BPS_DESA): (70, 1, 69, "1.43", 0),
+        coverage(MARCH, regency=BPS_REGENCY, region=DESA): None,
+        settlements(MARCH): ("2017", 1),
+        denominator(MARCH): "DKB-2-2017",
+        name("64.08", MARCH): "Kutai Timur",
+        name(BPS_REGENCY, MARCH): None,
+        remarks(MARCH): {},
+        codes("lapas"): {("6404", None): 1, ("64.08", None): 1},
+        left_out(): {},
+    },
+)
+def _(office: Office) -> None:
+    """Both regencies are published under one basis, and for the same days."""
+    kemendagri = {"64.08": "Kutai Timur", DESA: "Teluk Lingga"}
+    bps = {BPS_REGENCY: "Kutai Timur", BPS_DESA: "Teluk Lingga"}
+    office.states(tree(kemendagri, "2017", BOTH_TREES), arrives=date(2017, 2, 1))
+    office.states(tree(bps, "2017-BPS", BOTH_TREES), arrives=date(2017, 2, 2))
+    office.states(wajib({DESA: 10}), arrives=date(2018, 1, 5))
+    office.states(wajib({BPS_DESA: 70}, "DKB-2-2017-BPS"), arrives=date(2018, 1, 6))
+    recorded = (captured(1), captured(2), captured(3, BPS_DESA))
+    office.says(office.enrol("dev"), *recorded, on=TODAY)
+    listed = [
+        events.CohortEntryListed(cohort="lapas", entry=number, version="1", code=told)
+        for number, told in enumerate(("6404", "64.08"), start=1)
+    ]
+    office.says(office.enrol("kpu", "kpu"), *listed, on=TODAY)
+
+
+@scenario(
     "a NIK from Bontang, or of a woman born elsewhere, is no domicile: the recording's desa counts",
     {
         coverage(region=OTHER_DESA): (None, 2, None, None, 0),
@@ -600,6 +638,58 @@ def _(office: Office) -> None:
     again = [captured(1, recording=f"try-{number}") for number in range(3)]
     office.says(worn, *again, on=YESTERDAY, arrives=date(2018, 3, 9))
     office.says(other, captured(1, OTHER_DESA, recording="other"), on=TODAY)
+
+
+@scenario(
+    "of two broken kits one is made: people of both count, each tells which parts it lost and got",
+    {
+        coverage(MARCH): (None, 5, None, None, 0),
+        coverage(MARCH, known_at=REPORTED): (None, 4, None, None, 0),
+        changes(date(2018, 2, 28)): {
+            ("arrived", "kit-mended", "offline", "kafka"): 3,
+            ("arrived", "kit-taken-from", "offline", "usb"): 2,
+        },
+        device("kit-mended"): (
+            "NO_FAULT_REPORTED",
+            {"camera": "CAM-0007", "fingerprint_scanner": "FS-0108"},
+            [],
+            {"t-1": "closed"},
+        ),
+        device("kit-taken-from"): (
+            "REPORTED_FAULT",
+            {"fingerprint_scanner": None},
+            [("camera", "no_image")],
+            {},
+        ),
+        cases(): {},
+        left_out(): {},
+    },
+)
+def _(office: Office) -> None:
+    """One kit's scanner is worn, the other one's camera; what the latter recorded lay on it."""
+    mended, taken_from = office.enrol("kit-mended"), office.enrol("kit-taken-from")
+    desk = office.enrol("desk", "office")
+    scanner, camera = "fingerprint_scanner", "camera"
+    worn = events.FaultReported(component=scanner, fault="worn")
+    dark = events.FaultReported(component=camera, fault="no_image")
+    # An earlier repair: its new camera stays, its new scanner wears out too.
+    first_camera = events.ComponentSwapped(slot=camera, removed="CAM-0001", installed="CAM-0007")
+    first_scanner = events.ComponentSwapped(slot=scanner, removed="FS-0001", installed="FS-0021")
+    office.says(mended, first_camera, first_scanner, on=date(2017, 5, 2))
+    office.says(mended, captured(1), captured(2), worn, on=YESTERDAY)
+    (lay,) = office.seals(taken_from, captured(3), dark, on=YESTERDAY)
+    (lay_longer,) = office.seals(taken_from, captured(4), on=TODAY)
+    opened = events.TicketOpened(ticket="t-1", producer="kit-mended", summary="sidik jari buram")
+    office.says(desk, opened, on=TODAY)
+    given = events.ComponentSwapped(slot=scanner, removed="FS-0108")
+    got = events.ComponentSwapped(slot=scanner, removed="FS-0021", installed="FS-0108")
+    cleared = events.FaultCleared(component=scanner, fault="worn")
+    office.says(taken_from, given, on=date(2018, 3, 5), arrives=MAY, route="usb")
+    office.says(mended, got, cleared, captured(5), on=date(2018, 3, 5))
+    closed = events.TicketClosed(ticket="t-1", producer="kit-mended", outcome="dari dua jadi satu")
+    office.says(desk, closed, on=date(2018, 3, 6))
+    office.append(lay, taken_from, arrives=date(2018, 4, 2), route="usb")
+    office.append(lay_longer, taken_from, arrives=MAY, route="usb")
 
 
 @scenario(

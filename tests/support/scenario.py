@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, cast
 
 from projections.cohort.codes import kpu_meaning
 from projections.cohort.rules import CohortRule
+from projections.device_health.state import device_state
 from projections.memory_store import MemoryStore
 from projections.person.state import UNPLACED
 from projections.reading import DAY_MAX
 from projections.regions import Level
+from projections.registry.context import context_of
+from projections.registry.facts import decode_facts
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 from projections.verification.funnel import Funnel, funnel
 from projections.verification.state import suket_valid_after
@@ -354,6 +357,23 @@ def left_out() -> Ask:
         return dict(found)
 
     return Ask("left out", of)
+
+
+def device(name: str) -> Ask:
+    """Ask for a device's label, what its slots hold, its open faults and its repairs' steps."""
+
+    def of(published: Published) -> object:
+        (row,) = [row for row in published.tables["producer"] if row[0] == name]
+        facts = decode_facts(cast("bytes", row[1]))
+        state = device_state(facts, context=context_of(facts), contact_ms=cast("int", row[2]))
+        return (
+            state.label,
+            {part.slot: part.installed for part in state.components},
+            [(fault.component, fault.fault) for fault in state.faults],
+            {ticket.ticket: ticket.step for ticket in state.tickets},
+        )
+
+    return Ask(f"device {name}", of)
 
 
 def copies() -> Ask:

@@ -341,6 +341,35 @@ def test_denominators_of_desa_that_the_tree_lacks_are_named(
     assert len(stated(office)) == 2
 
 
+def test_codes_of_bps_are_told_from_the_published_ones_by_a_dry_run_alone(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """BPS 6404 is Kutai Timur, which is 64.08; nothing of 64.08 is compared with it or replaced."""
+    path, wajib = tmp_path / "r.csv", tmp_path / "wajib.csv"
+    publish_regions(path, text="kode,nama\n64.08,Kutai Timur\n64.08.04.2001,Teluk Lingga\n")
+    before = stated(office)
+    capsys.readouterr()
+    bps = "kode,nama\n6404,Kutai Timur\n6404010001,Teluk Lingga\n"
+    assert publish_regions(path, "--dry-run", text=bps) == 0
+    assert "nothing was published from here before" in capsys.readouterr().out
+    wajib.write_text("kode,wajib\n6404010001,500\n")
+    arguments = ["office", "publish-denominators", str(wajib), "--basis", "BPS", *TREE_2017]
+    assert run([*arguments, "--dry-run"]) == 0
+    assert "not in the tree of that day: 1 (64.04.01.0001)" in capsys.readouterr().err
+    assert stated(office) == before
+
+
+@pytest.mark.usefixtures("office")
+def test_a_kecamatan_as_bps_numbers_it_is_no_kemendagri_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "kode,nama\n6404,Kutai Timur\n6404010,Muara Ancalong\n"
+    assert publish_regions(tmp_path / "r.csv", text=text) == MISUSE
+    told = capsys.readouterr().err
+    assert "row 3: column kode: wanted a Kemendagri code" in told
+    assert "row 2" not in told
+
+
 def test_a_damaged_record_is_named_with_what_to_do(office: Settings) -> None:
     record = PublishedRecord.of(office)
     record.folder.mkdir(parents=True)
