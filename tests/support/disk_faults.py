@@ -145,6 +145,12 @@ def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
     content[offset : offset + len(data)] = data
 
 
+class BadSector(apsw.IOError):
+    """What SQLite is told of a sector that cannot be read."""
+
+    extendedresult = apsw.SQLITE_IOERR_READ
+
+
 class Unreadable(Disk):
     """Has sectors that it cannot read any more, while `armed`."""
 
@@ -154,9 +160,7 @@ class Unreadable(Disk):
 
     def reading(self, path: str) -> None:
         if self.armed:
-            error = apsw.IOError(f"bad sector in {Path(path).name}")
-            error.extendedresult = apsw.SQLITE_IOERR_READ
-            raise error
+            raise BadSector(f"bad sector in {Path(path).name}")
 
 
 class FullDisk(Disk):

@@ -142,10 +142,8 @@ class Stubborn(apsw.Connection):
         super().__init__(str(path))
         self._setting = setting
 
-    def pragma(self, name: str, value: Any = None, **options: Any) -> Any:
-        if name == self._setting:
-            return "as it was"
-        return super().pragma(name, value, **options)
+    def pragma(self, name: str, *value: Any, **options: Any) -> Any:
+        return "as it was" if name == self._setting else super().pragma(name, *value, **options)
 
 
 @pytest.mark.parametrize(
