@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,26 @@ async def rekam(
         check=False,
         env={**os.environ, "REKAM_HOME": str(home)},
     )
+
+
+def phases_told(output: bytes) -> list[str]:
+    """Return the phases that lines of progress tell of, in their order."""
+    told = re.findall(r"^(.+): \d+\.\d(?:/\d+\.\d)? MiB$", output.decode(), re.MULTILINE)
+    return list(dict.fromkeys(told))
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+async def test_an_export_tells_how_far_it_is_on_standard_error_alone(
+    stick: Path, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "home"
+    with new_home(folder) as home:
+        home.outbox.append([beat(CLOCK, number) for number in range(600)])
+    words = ("device", "export", "--home", str(folder), "--to", str(stick))
+    put = await rekam(tmp_path / "office", *words, *form)
+    assert put.returncode == 0, put.stderr
+    assert phases_told(put.stderr) == ["memeriksa / checking", "menulis / writing"]
+    assert phases_told(put.stdout) == []
 
 
 async def test_what_a_relay_keeps_is_not_in_the_log_until_a_receipt_says_so(
