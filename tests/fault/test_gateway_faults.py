@@ -15,6 +15,7 @@ import pytest
 
 from producers.gateway.intake import MEDIA_TYPE
 from producers.gateway.log import LogTopics
+from producers.gateway.serving import Limits
 from rekam.domain.segment import parse
 from rekam.domain.topics import ALL, SEGMENTS
 from rekam.embedded.kafka import EmbeddedKafka
@@ -34,10 +35,16 @@ from tests.support.gateway import (
     sealed,
 )
 from tests.support.machine import free_port
+from tests.support.proxied_broker import ProxiedKafka, proxied_kafka
 from tests.support.waiting import until
 
 APPEND_SECONDS_MAX = 2.0
 KILLS = 8
+CALLERS = 40
+ROOM_BYTES = 200_000
+"""Memory of a gateway for a quarter of what so many callers send at once."""
+SLOW, TOO_SLOW = 100_000, 5_000
+"""Bytes a second: a call has its time for all of the room, or not even for one segment."""
 
 
 async def until_ready(gateway: Gateway, *, status: int = 200) -> None:
@@ -159,6 +166,70 @@ async def unsure_of(gateway: Gateway, raws: list[bytes], accepted: list[bytes]) 
     assert set(said) <= {"accepted", "duplicate", "retry"}
     accepted += [raw for raw, verdict in zip(raws, said, strict=True) if verdict != "retry"]
     return [raw for raw, verdict in zip(raws, said, strict=True) if verdict == "retry"]
+
+
+@pytest.fixture(scope="module")
+async def proxied(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ProxiedKafka]:
+    """Give a broker behind a proxy."""
+    async with proxied_kafka(tmp_path_factory.mktemp("proxied")) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_second", "append_seconds_max", "told"),
+    [
+        (SLOW, 60.0, {"accepted", "busy"}),
+        (TOO_SLOW, APPEND_SECONDS_MAX, {"log_unavailable", "busy"}),
+    ],
+)
+async def test_a_slow_broker_slows_callers_down_and_each_knows_what_is_in_the_log(
+    proxied: ProxiedKafka, bytes_per_second: int, append_seconds_max: float, told: set[str]
+) -> None:
+    log_topics = await make_topics(Topics(proxied.bootstrap))
+    lives = [life(f"recorder-{number}", seed=number) for number in range(1, CALLERS + 1)]
+    await publish_receipts(proxied.bootstrap, log_topics, *map(receipt_of, lives))
+    raws = [one.seal([os.urandom(20_000).hex().encode()]) for one in lives]
+    assert sum(map(len, raws)) > 3 * ROOM_BYTES
+
+    async def logged() -> set[bytes]:
+        return {one.value for one in await records_of(proxied.bootstrap, log_topics.segments)}
+
+    async with gateway_on(
+        proxied.proxy.address,
+        log_topics,
+        limits=Limits(in_flight_bytes_max=ROOM_BYTES),
+        append_seconds_max=append_seconds_max,
+    ) as gateway:
+        await gateway.until_ready()
+        proxied.proxy.bytes_per_second = bytes_per_second
+        try:
+            answers = await asyncio.gather(*(gateway.post(framed([raw])) for raw in raws))
+            assert await gateway.in_flight_bytes() == 0
+        finally:
+            proxied.proxy.bytes_per_second = None
+        said = dict(zip(raws, map(said_of_one, answers), strict=True))
+        assert set(said.values()) == told
+        accepted = {raw for raw, word in said.items() if word == "accepted"}
+        # Only of what Kafka was given and did not confirm in time is nothing known.
+        unsure = {raw for raw, word in said.items() if word == "log_unavailable"}
+        assert accepted <= await logged() <= accepted | unsure
+
+        await gateway.until_ready()
+        for raw in set(raws) - accepted:
+            assert await gateway.verdicts(raw) == ["accepted"]
+        assert await logged() == set(raws)
+        assert await gateway.in_flight_bytes() == 0
+
+
+def said_of_one(response: httpx.Response) -> str:
+    """Return the verdict on the one segment, or why it is to be sent again later."""
+    answer = response.json()
+    if response.status_code == 200:
+        (result,) = answer["results"]
+        return str(result["verdict"])
+    assert response.status_code == 503, response.text
+    assert int(response.headers["retry-after"]) >= 1
+    return str(answer["code"])
 
 
 @asynccontextmanager
