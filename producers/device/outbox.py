@@ -216,8 +216,7 @@ class Outbox:
         """
         if self._ballast.is_whole and self._ballast.disk_free_bytes() >= 2 * ROOM_BYTES:
             with translated(self._path):
-                lay_out_wal(self._connection, self._path)
-            self._keeps_wal = True
+                self._keeps_wal = lay_out_wal(self._connection, self._path)
 
     # -- recording -----------------------------------------------------------------------------
 

@@ -304,15 +304,15 @@ def spare_bytes(connection: apsw.Connection) -> int:
     return int(connection.pragma("freelist_count")) * PAGE_BYTES
 
 
-def lay_out_wal(connection: apsw.Connection, path: Path) -> None:
-    """Let the WAL have its full length now, if there is room for it; durable when this returns.
+def lay_out_wal(connection: apsw.Connection, path: Path) -> bool:
+    """Let the WAL have its full length now; tell whether there was the room. Durable.
 
     While it grows, each commit's sync has its new length to record, too; once it has been filled it
     is overwritten in place (docs/benchmarks.md, *Durable appends*).
     """
     wal = wal_of(path)
-    if not wal.exists() or wal.stat().st_size >= WAL_PAGES * PAGE_BYTES:
-        return
+    if wal.exists() and wal.stat().st_size >= WAL_PAGES * PAGE_BYTES:
+        return True
     empty_wal(connection)  # so that nothing in it needs room when it has taken all there was
     try:
         with _given_up(connection):
@@ -323,10 +323,11 @@ def lay_out_wal(connection: apsw.Connection, path: Path) -> None:
     except apsw.FullError:
         log.info("wal_not_laid_out", path=str(path))
         empty_wal(connection)
-        return
+        return False
     with Transaction(connection):
         # Any commit: it syncs the zeros, so that no append has to wait for them.
         connection.execute(_SQL["update_nothing"])
+    return True
 
 
 @contextmanager
