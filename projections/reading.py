@@ -4,13 +4,16 @@ A read runs in the caller's transaction. Figures that are shown together are rea
 (READ ONLY, REPEATABLE READ), so that they and the position belong together.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from rekam.domain.clocks import OfficeZone
 
+ReadT = TypeVar("ReadT")
+ComputedT = TypeVar("ComputedT")
 Row = Mapping[str, Any]
 """A row by column: asyncpg, which ships no types, returns it."""
 
@@ -55,6 +58,28 @@ class AskedOnce:
         """Return the first row."""
         rows = await self.fetch(query, *args)
         return rows[0] if rows else None
+
+
+async def read_beside(
+    compute: Callable[[], ComputedT], read: Awaitable[ReadT]
+) -> tuple[ComputedT, ReadT]:
+    """Compute while the database works on the first question of a read; return both.
+
+    The event loop is held up by `compute` as by any other call. An error of the read passes as
+    it is, and then nothing more is done.
+    """
+
+    async def computed() -> ComputedT:
+        return compute()
+
+    # It begins when the read waits, which is when the loop has sent the question off.
+    computing = asyncio.ensure_future(computed())
+    try:
+        found = await read
+    except BaseException:
+        computing.cancel()
+        raise
+    return await computing, found
 
 
 def instant(ms: int) -> datetime:

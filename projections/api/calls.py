@@ -9,7 +9,7 @@ from projections.api.office import Asked, known_day, require_own_rules, state
 from projections.api.parameters import PAGE_DEFAULT, device_cursor
 from projections.api.problems import ProblemError, shown
 from projections.coverage.changes import Report, coverage_changes
-from projections.coverage.reads import coverage
+from projections.coverage.reads import read_coverage
 from projections.coverage.series import POINTS_MAX, Step, coverage_series, days_of
 from projections.device_health.reads import (
     Device,
@@ -21,6 +21,7 @@ from projections.device_health.reads import (
 )
 from projections.position.reads import pending_migrations, position
 from projections.quarantine.reads import count_excluded
+from projections.reading import read_beside
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT
 from projections.verification.reads import verification
@@ -38,10 +39,12 @@ async def get_coverage(asked: Asked) -> Stated[answers.Coverage]:
     as_of = asked.arguments.get(parameters.AS_OF) or asked.office.today
     rule = asked.arguments.get(parameters.RULE) or COVERAGE_RULE_DEFAULT
     async with asked.database.snapshot() as connection:
-        found = await coverage(
+        read = await read_coverage(
             connection, region=region, level=level, as_of=as_of, known_at=known_at, rule=rule
         )
-        stated = await state(asked.office, connection, as_of=as_of, known_at=known_at)
+        found, stated = await read_beside(
+            read.shown, state(asked.office, connection, as_of=as_of, known_at=known_at)
+        )
     bases = {(base.version, base.basis, base.valid_from) for base in found.denominators}
     return Stated(
         stated,

@@ -86,10 +86,12 @@ async def state(
     """Return the state that an answer from this snapshot speaks of; a day not given is today."""
     today = office.today
     is_past = known_at is not None and known_at < today
+    # First what takes longest: a caller may compute beside it.
+    through = await complete_through(connection, known_at=known_at if is_past else None)
     return State(
         as_of=as_of or today,
         known_at=known_at or today,
         position=await position(connection, topic=office.topic),
-        complete_through=await complete_through(connection, known_at=known_at if is_past else None),
+        complete_through=through,
         rules=office.rules.id,
     )

@@ -22,7 +22,7 @@ from projections.coverage.sums import (
     sum_people,
 )
 from projections.coverage.wajib import Wajib, regency_of
-from projections.reading import Connection
+from projections.reading import Connection, read_beside
 from projections.reference.reads import (
     DenominatorVersion,
     Publications,
@@ -143,19 +143,53 @@ async def coverage(
     A row for every part that the tree, the denominator or a recording names. `as_of` is DAY_MAX
     or before. The answer is of one state only inside one snapshot.
     """
+    found = await read_coverage(
+        connection, region=region, level=level, as_of=as_of, known_at=known_at, rule=rule
+    )
+    return found.shown()
+
+
+async def read_coverage(
+    connection: Connection,
+    *,
+    region: Region,
+    level: Level,
+    as_of: date,
+    known_at: date,
+    rule: CoverageRule = COVERAGE_RULE_DEFAULT,
+) -> "CoverageRead":
+    """Read what `coverage` returns, for a caller who has more to ask while it is added up."""
     published = await publications(connection, region=region, until=as_of, known_at=known_at)
     ground = await Ground.read(connection, published, region=region, as_of=as_of)
-    people = await counted_people(
-        connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
+    tallies, people = await read_beside(
+        ground.by_desa,
+        counted_people(
+            connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
+        ),
     )
-    tallies = ground.tallies(people, level)
-    trees = ground.trees
-    return Coverage(
-        tuple(ground.wajib.publishers(region)),
-        tuple(trees[regency] for regency in sorted(trees) if region.publishers.holds(regency)),
-        tuple(tallies[code].shown_as(code, ground.names.get(code)) for code in sorted(tallies)),
-        ground.whole(tallies).shown(),
-    )
+    return CoverageRead(ground, level, tallies, people)
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRead:
+    """What the coverage of a region's parts is added up from."""
+
+    ground: "Ground"
+    level: Level
+    by_desa: dict[str, Tally]
+    people: Mapping[str, "Counted"]
+
+    def shown(self) -> Coverage:
+        """Add up and return the figures. Once: the tallies of the desa are counted into."""
+        ground, region = self.ground, self.ground.region
+        tallies = ground.tallies(self.by_desa, self.people, self.level)
+        trees = ground.trees
+        return Coverage(
+            tuple(ground.wajib.publishers(region)),
+            tuple(trees[regency] for regency in sorted(trees) if region.publishers.holds(regency)),
+            tuple(tallies[code].shown_as(code, ground.names.get(code)) for code in sorted(tallies)),
+            ground.whole(tallies).shown(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +262,18 @@ class Ground:
             names={code: name for code, name in names.items() if region.holds(code)},
         )
 
-    def tallies(self, people: Mapping[str, Counted], level: Level) -> dict[str, Tally]:
-        """Return what is counted of each part that anything names, with its remarks."""
+    def by_desa(self) -> dict[str, Tally]:
+        """Return a tally of nobody for each desa of which wajib is stated."""
         by_desa: dict[str, Tally] = {}
         for desa, wajib in self.wajib.of(self.region).items():
-            by_desa[desa] = self._empty(desa)
-            by_desa[desa].wajib = wajib
+            tally = by_desa[desa] = self._empty(desa)
+            tally.wajib = wajib
+        return by_desa
+
+    def tallies(
+        self, by_desa: dict[str, Tally], people: Mapping[str, Counted], level: Level
+    ) -> dict[str, Tally]:
+        """Count people into tallies by desa; return those of each part that anything names."""
         for code, counted in people.items():
             current = self.wajib.recoding.current(code)
             if self.region.holds(current):

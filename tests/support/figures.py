@@ -148,7 +148,7 @@ class Figures:
             else {}
         )
         people = self.people("coverage_cell", as_of=as_of, known_at=known_at)
-        tallies = ground.tallies(without(people, left_out), level)
+        tallies = ground.tallies(ground.by_desa(), without(people, left_out), level)
         return Shown(
             {code: tally.shown() for code, tally in tallies.items()},
             ground.whole(tallies).shown(),
