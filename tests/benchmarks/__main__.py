@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import logging
 import os
 import platform
@@ -22,7 +23,13 @@ from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import connect
 from tests.benchmarks.appends import APPENDS_PER_TURN, measure_appends
 from tests.benchmarks.backlog import measure_backlog
-from tests.benchmarks.comparison import STOCK_MODES, StockRate, measure_floor, measure_stock
+from tests.benchmarks.comparison import (
+    STOCK_MODES,
+    STOCK_TABLES,
+    StockRate,
+    measure_floor,
+    measure_stock,
+)
 from tests.benchmarks.coverage_reads import FULL as NATION
 from tests.benchmarks.coverage_reads import QUICK as SMALL_NATION
 from tests.benchmarks.coverage_reads import Size as NationSize
@@ -217,9 +224,9 @@ async def _measure_rates(
         _say(f"{what} (round {number} of {sizes.rounds})")
 
     stock, folds, java = [], [], []
-    for mode in STOCK_MODES:
-        say(f"(a) a stock agent, commits by {mode}")
-        stock.append(await measure_stock(machine, _workload(sizes.stock), mode=mode))
+    for tables, mode in itertools.product(STOCK_TABLES, STOCK_MODES):
+        say(f"a stock agent, {tables} tables, commits by {mode}")
+        stock.append(await measure_stock(machine, _workload(sizes.stock), mode=mode, tables=tables))
     for events_per_segment, events in sizes.fold.items():
         say(f"the fold at {events_per_segment} a segment")
         fold = await measure_fold(machine, _workload(events), events_per_segment=events_per_segment)

@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from tests.benchmarks.comparison import STOCK_MODES
+from tests.benchmarks.comparison import STOCK_MODES, STOCK_TABLES
 from tests.benchmarks.gateway import SEGMENTS_PER_REQUEST
 from tests.benchmarks.java_fold import JAVA_MODES
 from tests.benchmarks.live_fold import WORKERS
@@ -29,7 +30,8 @@ TITLES: Final = (
         f"fold, {size} a segment, {'one worker' if workers == 1 else f'{workers} workers'}"
         for size, workers in FOLDS
     ),
-    *(f"(a) stock agent, commits by {mode}" for mode in STOCK_MODES),
+    *(f"(a) stock agent, all tables, commits by {mode}" for mode in STOCK_MODES),
+    *(f"(5) stock agent, five tables, commits by {mode}" for mode in STOCK_MODES),
     "(b) floor: decode and COPY",
     "The same fold in Java with JDBC batches",
     *(f"Java {mode}, {size} a segment" for size, modes in JAVA_MODES.items() for mode in modes),
@@ -74,7 +76,9 @@ async def test_a_quick_benchmark_run_reports_every_row(tmp_path: Path) -> None:
     assert found["machine"]["fsync"] == "on"
     assert [(row["events_per_segment"], row["workers"]) for row in found["fold"]] == FOLDS
     assert all(row["times_stock"] > 0 and row["share_of_floor"] > 0 for row in found["fold"])
-    assert [row["commits_by"] for row in found["stock"]] == list(STOCK_MODES)
+    assert [(row["tables"], row["commits_by"]) for row in found["stock"]] == list(
+        product(STOCK_TABLES, STOCK_MODES)
+    )
     assert [(row["events_per_segment"], row["mode"]) for row in found["java"]] == [
         (size, mode) for size, modes in JAVA_MODES.items() for mode in modes
     ]
