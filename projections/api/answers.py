@@ -11,7 +11,7 @@ import msgspec
 
 from projections.coverage.changes import CoverageChange, Delta
 from projections.coverage.reads import CoverageRow, CoverageTotals
-from projections.coverage.series import CoveragePoint, Step
+from projections.coverage.series import CoveragePoint, DenominatorStretch, Step, TreeStretch
 from projections.device_health.reads import Device
 from projections.quarantine.reads import Excluded
 from projections.reference.reads import DenominatorVersion, TreeVersion
@@ -70,12 +70,21 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CoverageSeries(msgspec.Struct, frozen=True, kw_only=True):
-    """Coverage of a region over time, each point under the tree and the denominator valid then."""
+    """Coverage of a region over time, each point under the tree and the denominator valid then.
+
+    `denominators` and `trees` name every version that a point rests on, by regency, then by point:
+    the points from `first_point` to `last_point` do. One that is used again later stands there
+    again.
+    """
 
     region: str
     step: Step
     rule: CoverageRule
     """Who of the recorded counts."""
+    denominators: list[DenominatorStretch]
+    """Of each point those that coverage as of its day names."""
+    trees: list[TreeStretch]
+    """Likewise."""
     points: list[CoveragePoint]
     date_unknown: int
     """People recorded on a day that nobody can know: they are in no point."""
@@ -84,7 +93,8 @@ class CoverageSeries(msgspec.Struct, frozen=True, kw_only=True):
 class CoverageChanges(msgspec.Struct, frozen=True, kw_only=True):
     """Why the figure as of one day differs between two reports.
 
-    Of each measure the causes' counts sum to its delta.
+    Of each measure the causes' counts sum to its delta. `before` rests on what is named in
+    `denominators_from` and `trees_from`, `after` on `denominators_to` and `trees_to`.
     """
 
     region: str
@@ -92,6 +102,12 @@ class CoverageChanges(msgspec.Struct, frozen=True, kw_only=True):
     known_to: date
     rule_from: CoverageRule
     rule_to: CoverageRule
+    denominators_from: list[DenominatorVersion]
+    """As known at `known_from`, one a regency."""
+    denominators_to: list[DenominatorVersion]
+    """As known at `known_to`."""
+    trees_from: list[TreeVersion]
+    trees_to: list[TreeVersion]
     before: CoverageTotals
     after: CoverageTotals
     delta: Delta

@@ -12,6 +12,7 @@ from typing import Final
 from projections.api import answers
 from projections.api.answers import Stated
 from projections.coverage.reads import CoverageTotals
+from projections.reference.reads import DenominatorVersion, TreeVersion
 
 MEDIA_TYPE: Final = "text/csv"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -35,12 +36,18 @@ def coverage_csv(answer: Stated[answers.Coverage]) -> bytes:
 
 
 def series_csv(answer: Stated[answers.CoverageSeries]) -> bytes:
-    """Return the points."""
+    """Return the points, each with the versions that it rests on."""
     figures = answer.figures
-    lines: list[Sequence[Cell]] = [("region", "date", "recorded", "wajib", "percent", *_STATE)]
+    lines: list[Sequence[Cell]] = [
+        ("region", "date", "recorded", "wajib", "percent", *_STATE, "denominators", "trees")
+    ]
     for point in figures.points:
         told = (figures.region, point.date, point.recorded, point.wajib, point.percent)
-        lines.append((*told, *_state(answer, figures.rule)))
+        rests_on = [
+            _versions(one for one in every if one.first_point <= point.date <= one.last_point)
+            for every in (figures.denominators, figures.trees)
+        ]
+        lines.append((*told, *_state(answer, figures.rule), *rests_on))
     return _written(lines)
 
 
@@ -50,11 +57,16 @@ def changes_csv(answer: Stated[answers.CoverageChanges]) -> bytes:
     Of each measure the counts sum to its delta; without a count, it is unknown.
     """
     figures = answer.figures
-    reports = (figures.known_from, figures.known_to, figures.rule_from, figures.rule_to)
+    reports = (
+        *(figures.known_from, figures.known_to, figures.rule_from, figures.rule_to),
+        *(_versions(figures.denominators_from), _versions(figures.denominators_to)),
+        *(_versions(figures.trees_from), _versions(figures.trees_to)),
+    )
     lines: list[Sequence[Cell]] = [
         (
             *("region", "measure", "cause", "producer", "mode", "route", "count", "as_of"),
             *("known_from", "known_to", "rule_from", "rule_to"),
+            *("denominators_from", "denominators_to", "trees_from", "trees_to"),
         )
     ]
     for cause in figures.causes:
@@ -88,6 +100,16 @@ _STATE: Final = ("as_of", "known_at", "rule")
 def _figures(row: CoverageTotals) -> tuple[Cell, ...]:
     remarks = " ".join(f"{one.remark}:{one.people}" for one in row.remarks)
     return row.wajib, row.recorded, row.unrecorded, row.date_unknown, row.percent, remarks
+
+
+def _versions(versions: Iterable[DenominatorVersion | TreeVersion]) -> str:
+    """Return each as its regency, its version, of a denominator its basis, and its first day."""
+    return "; ".join(
+        f"{one.regency} {one.version} {one.basis} {one.valid_from}"
+        if isinstance(one, DenominatorVersion)
+        else f"{one.regency} {one.version} {one.valid_from}"
+        for one in versions
+    )
 
 
 def _state(

@@ -22,6 +22,7 @@ import msgspec
 
 from projections.coverage.reads import (
     Counted,
+    Coverage,
     CoverageTotals,
     counted_people,
     coverage,
@@ -30,7 +31,12 @@ from projections.coverage.sums import QUERIES, counted_regions
 from projections.coverage.wajib import read_wajib
 from projections.person.state import Cause
 from projections.reading import AskedOnce, Connection
-from projections.reference.reads import Publications, publications
+from projections.reference.reads import (
+    DenominatorVersion,
+    Publications,
+    TreeVersion,
+    publications,
+)
 from projections.reference.recoding import Recoding
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
@@ -78,12 +84,17 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """Null: of one of the two there is no denominator; see `before` and `after`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Both figures, their difference, and its parts."""
+    """Both figures, what each rests on, their difference, and its parts."""
 
     before: CoverageTotals
     after: CoverageTotals
+    denominators_from: tuple[DenominatorVersion, ...]
+    """Of `before`: those that coverage as known then names; of `after` likewise."""
+    denominators_to: tuple[DenominatorVersion, ...]
+    trees_from: tuple[TreeVersion, ...]
+    trees_to: tuple[TreeVersion, ...]
     delta: Delta
     causes: tuple[CoverageChange, ...]
 
@@ -185,8 +196,8 @@ async def coverage_changes(
     """
     # Six sums are compared, of two days of knowledge: most questions come more than once.
     connection = AskedOnce(connection)
-    before = await _totals(connection, region=region, as_of=as_of, report=former)
-    after = await _totals(connection, region=region, as_of=as_of, report=later)
+    before = await _reported(connection, region=region, as_of=as_of, report=former)
+    after = await _reported(connection, region=region, as_of=as_of, report=later)
 
     async def published(known_at: date, besides: Iterable[str]) -> Publications:
         return await publications(
@@ -244,21 +255,25 @@ async def coverage_changes(
         ),
     )
     return Changes(
-        before,
-        after,
-        Delta(
-            recorded=after.recorded - before.recorded,
-            date_unknown=after.date_unknown - before.date_unknown,
-            wajib=_difference(before.wajib, after.wajib),
+        before=before.totals,
+        after=after.totals,
+        denominators_from=before.denominators,
+        denominators_to=after.denominators,
+        trees_from=before.trees,
+        trees_to=after.trees,
+        delta=Delta(
+            recorded=after.totals.recorded - before.totals.recorded,
+            date_unknown=after.totals.date_unknown - before.totals.date_unknown,
+            wajib=_difference(before.totals.wajib, after.totals.wajib),
         ),
-        tuple(parts.told()),
+        causes=tuple(parts.told()),
     )
 
 
-async def _totals(
+async def _reported(
     connection: Connection, *, region: Region, as_of: date, report: Report
-) -> CoverageTotals:
-    found = await coverage(
+) -> Coverage:
+    return await coverage(
         connection,
         region=region,
         level=region.level if region.level.is_within(Level.REGENCY) else Level.REGENCY,
@@ -266,7 +281,6 @@ async def _totals(
         known_at=report.known_at,
         rule=report.rule,
     )
-    return found.totals
 
 
 def _in_region(counted: Mapping[str, Counted], recoding: Recoding, region: Region) -> _Figures:

@@ -167,7 +167,8 @@ async def read_coverage(
             connection, published, region=region, as_of=as_of, known_at=known_at, rule=rule
         ),
     )
-    return CoverageRead(ground, level, tallies, people)
+    trees = tuple(published.trees_of(region, as_of))
+    return CoverageRead(ground, level, trees, tallies, people)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +177,17 @@ class CoverageRead:
 
     ground: "Ground"
     level: Level
+    trees: tuple[TreeVersion, ...]
     by_desa: dict[str, Tally]
     people: Mapping[str, "Counted"]
 
     def shown(self) -> Coverage:
         """Add up and return the figures. Once: the tallies of the desa are counted into."""
-        ground, region = self.ground, self.ground.region
+        ground = self.ground
         tallies = ground.tallies(self.by_desa, self.people, self.level)
-        trees = ground.trees
         return Coverage(
-            tuple(ground.wajib.publishers(region)),
-            tuple(trees[regency] for regency in sorted(trees) if region.publishers.holds(regency)),
+            tuple(ground.wajib.publishers(ground.region)),
+            self.trees,
             tuple(tallies[code].shown_as(code, ground.names.get(code)) for code in sorted(tallies)),
             ground.whole(tallies).shown(),
         )

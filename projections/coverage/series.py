@@ -1,12 +1,13 @@
 """Coverage over time: one point a day, week or month, all as known at one day."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from itertools import pairwise
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,7 +22,12 @@ from projections.coverage.sums import (
 )
 from projections.coverage.wajib import read_wajib, regency_of
 from projections.reading import DAY_MAX, Connection
-from projections.reference.reads import Publications, publications
+from projections.reference.reads import (
+    DenominatorVersion,
+    Publications,
+    TreeVersion,
+    publications,
+)
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT, CoverageRule
 
@@ -45,11 +51,33 @@ class CoveragePoint(msgspec.Struct, frozen=True, kw_only=True):
     percent: Decimal | None
 
 
+class DenominatorStretch(DenominatorVersion, frozen=True, kw_only=True):
+    """A published denominator, and the first and the last of the points that rest on it."""
+
+    first_point: date
+    last_point: date
+
+
+class TreeStretch(TreeVersion, frozen=True, kw_only=True):
+    """A published tree, and the first and the last of the points that rest on it."""
+
+    first_point: date
+    last_point: date
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points by day, and who of the region is in none of them."""
+    """Points by day, what they rest on, and who of the region is in none of them.
+
+    Versions are by regency, then in the order of their points. One that ceases to be used and comes
+    to be used again stands there twice: every point between the two ends rests on it.
+    """
 
     points: tuple[CoveragePoint, ...]
+    denominators: tuple[DenominatorStretch, ...]
+    """Of each point those that coverage as of its day names."""
+    trees: tuple[TreeStretch, ...]
+    """Likewise."""
     date_unknown: int
     """People recorded on a day that nobody can know, as of the last point."""
 
@@ -96,8 +124,14 @@ async def coverage_series(
         code_length=_code_length(region, published),
         without_duplicates=rule == EXCLUDED,
     )
-    recorded, date_unknown = _recorded(people, published, region=region, days=days)
-    wajib = await _wajib(connection, published, people, region=region, days=days)
+    stretches = _stretches(published, days)
+    recorded, date_unknown = _recorded(
+        people, published, region=region, days=days, stretches=stretches
+    )
+    wajib, bases = await _wajib(
+        connection, published, people, region=region, days=days, stretches=stretches
+    )
+    trees = [published.trees_of(region, days[points.start]) for points in stretches]
     return Series(
         tuple(
             CoveragePoint(
@@ -107,6 +141,22 @@ async def coverage_series(
                 percent=percent_of(recorded[number], wajib[number])[0],
             )
             for number, day in enumerate(days)
+        ),
+        tuple(
+            DenominatorStretch(
+                **msgspec.structs.asdict(base),
+                first_point=days[points[0]],
+                last_point=days[points[-1]],
+            )
+            for base, points in _joined(zip(stretches, bases, strict=True))
+        ),
+        tuple(
+            TreeStretch(
+                **msgspec.structs.asdict(tree),
+                first_point=days[points[0]],
+                last_point=days[points[-1]],
+            )
+            for tree, points in _joined(zip(stretches, trees, strict=True))
         ),
         date_unknown,
     )
@@ -127,25 +177,25 @@ def _recorded(
     *,
     region: Region,
     days: list[date],
+    stretches: list[range],
 ) -> tuple[list[int], int]:
     """Return how many are recorded by each day under the codes of that day.
 
     The empty code is all of them, none of whom can have come from or gone to another region.
     """
-    turns = [number for number, _ in _stretches(published, days)]
     recorded = [0] * len(days)
     date_unknown = 0
-    for start, end in zip(turns, [*turns[1:], len(days)], strict=True):
-        recoding = published.recoding.until(days[start])
+    for points in stretches:
+        recoding = published.recoding.until(days[points.start])
         added: defaultdict[int, int] = defaultdict(int)
         date_unknown = 0
         for code, of_code in people.items():
             if not code or region.holds(recoding.current(code)):
                 date_unknown += of_code.date_unknown
                 for point, newly in of_code.by_point.items():
-                    added[max(point, start)] += newly
+                    added[max(point, points.start)] += newly
         sum_so_far = 0
-        for number in range(start, end):
+        for number in points:
             sum_so_far += added[number]
             recorded[number] = sum_so_far
     return recorded, date_unknown
@@ -158,38 +208,61 @@ async def _wajib(
     *,
     region: Region,
     days: list[date],
-) -> list[int | None]:
+    stretches: list[range],
+) -> tuple[list[int | None], list[list[DenominatorVersion]]]:
+    """Return wajib by point, and by stretch the denominators that it rests on."""
     wajib: list[int | None] = [None] * len(days)
-    stretches = _stretches(published, days)
-    ends = [number for number, _ in stretches[1:]] + [len(days)]
-    for (start, day), end in zip(stretches, ends, strict=True):
-        stated = await read_wajib(connection, published, published, region=region, as_of=day)
+    bases: list[list[DenominatorVersion]] = []
+    for points in stretches:
+        stated = await read_wajib(
+            connection, published, published, region=region, as_of=days[points.start]
+        )
+        bases.append(stated.publishers(region))
         arrivals: defaultdict[int, set[str]] = defaultdict(set)
         for code, of_code in people.items():
             if code and of_code.first_point is not None:
                 current = stated.recoding.current(code)
-                arrivals[max(of_code.first_point, start)].add(regency_of(current))
+                arrivals[max(of_code.first_point, points.start)].add(regency_of(current))
         total = stated.total(region, ())
-        for number in range(start, end):
+        for number in points:
             # Who is recorded by a day is so later: what is unknown of a province remains so.
             if number in arrivals and not stated.is_whole(region, arrivals[number]):
                 total = None
             wajib[number] = total
-    return wajib
+    return wajib, bases
 
 
-def _stretches(published: Publications, days: list[date]) -> list[tuple[int, date]]:
-    """Return at which points, and as of which of the days, other publications come to be valid."""
+def _stretches(published: Publications, days: list[date]) -> list[range]:
+    """Return the points in runs of those for which the same publications are valid."""
     valid_from = {
         *(one.valid_from for versions in published.denominators.values() for one in versions),
         *(one.valid_from for versions in published.trees.values() for one in versions),
         *(step.valid_from for step in published.recoding.steps),
     }
-    stretches: list[tuple[int, date]] = []
+    turns: list[int] = []
     before = -1
     for number, day in enumerate(days):
         valid = sum(one <= day for one in valid_from)
         if valid != before:
-            stretches.append((number, day))
+            turns.append(number)
             before = valid
-    return stretches
+    return [range(*ends) for ends in pairwise([*turns, len(days)])]
+
+
+VersionT = TypeVar("VersionT", TreeVersion, DenominatorVersion)
+
+
+def _joined(
+    stretches: Iterable[tuple[range, list[VersionT]]],
+) -> list[tuple[VersionT, range]]:
+    """Return each version with the points that rest on it, as long as none between them do not."""
+    held: defaultdict[VersionT, list[range]] = defaultdict(list)
+    for points, versions in stretches:
+        for version in versions:
+            before = held[version]
+            if before and before[-1].stop == points.start:
+                before[-1] = range(before[-1].start, points.stop)
+            else:
+                before.append(points)
+    found = [(version, points) for version, of_version in held.items() for points in of_version]
+    return sorted(found, key=lambda one: (one[0].regency, one[1].start))

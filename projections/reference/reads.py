@@ -57,6 +57,11 @@ class Publications:
             if (latest := _latest(versions, as_of)) is not None
         }
 
+    def trees_of(self, region: Region, as_of: date) -> list[TreeVersion]:
+        """Return the trees valid at a day of those regencies that publish for a region."""
+        valid = self.trees_at(as_of)
+        return [valid[regency] for regency in sorted(valid) if region.publishers.holds(regency)]
+
     def denominators_at(self, as_of: date) -> dict[str, DenominatorVersion]:
         """Return each regency's latest denominator valid at a day; one without any is absent."""
         return {

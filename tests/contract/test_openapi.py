@@ -58,7 +58,14 @@ STAYING_FIELDS = {
         *("region", "name", "wajib", "recorded", "unrecorded", "date_unknown", "percent"),
     },
     "CoveragePoint": {"date", "recorded", "wajib", "percent"},
-    "CoverageChanges": {"delta", "causes"},
+    "CoverageSeries": {"points", "rule", "denominators", "trees"},
+    "DenominatorStretch": {
+        *("regency", "version", "basis", "valid_from", "first_point", "last_point"),
+    },
+    "TreeStretch": {"regency", "version", "valid_from", "first_point", "last_point"},
+    "CoverageChanges": {
+        *("delta", "causes", "denominators_from", "denominators_to", "trees_from", "trees_to"),
+    },
     "CoverageChange": {"cause", "count", "producers"},
     "Device": {
         *("id", "kind", "place", "label", "contact", "condition", "progress", "last_contact_at"),

@@ -23,6 +23,7 @@ from tests.support.rows import (
 
 EXCLUDED = "duplicates-excluded/v1"
 YESTERDAY = TODAY - timedelta(days=1)
+NEW_DESA = "64.09.01.2001"
 
 
 @pytest.fixture
@@ -84,6 +85,124 @@ async def test_a_series_has_a_point_a_step_with_the_denominator_of_its_day(clien
     assert daily["points"][-1]["recorded"] == 8
     # As of the 1st the person was no duplicate yet: that was observed on the 2nd.
     assert daily["points"][-1]["date"] == str(RECORDED_ON)
+
+
+@pytest.fixture
+async def split(database: str) -> AsyncIterator[Client]:
+    """Give a client on a regency from which another one comes, each with several publications."""
+    rows = regency({DESA: 30, OTHER_DESA: 10})
+    rows.denominators({DESA: 33, OTHER_DESA: 11}, version="DKB-1-2018", valid=date(2018, 3, 31))
+    rows.denominators({DESA: 34}, version="mended", valid=date(2018, 3, 31), known=TODAY)
+    rows.tree(
+        {NEW_DESA: "new"}, version="new", valid=date(2018, 1, 15), mapping={OTHER_DESA: NEW_DESA}
+    )
+    rows.tree({NEW_DESA: "renamed"}, version="renamed", valid=date(2018, 3, 31), known=TODAY)
+    rows.denominators({NEW_DESA: 12}, version="own", valid=date(2018, 2, 2))
+    rows.denominators({"64.09.01.2002": 5}, version="without", valid=date(2018, 3, 3))
+    await rows.write(database)
+    async with serving(database) as opened:
+        yield opened
+
+
+def denominator(regency: str, version: str, valid_from: str, *points: str) -> dict[str, str]:
+    return {**tree(regency, version, valid_from, *points), "basis": "DKB"}
+
+
+def tree(regency: str, version: str, valid_from: str, *points: str) -> dict[str, str]:
+    named = {"regency": regency, "version": version, "valid_from": valid_from}
+    return {**named, **dict(zip(("first_point", "last_point"), points, strict=False))}
+
+
+OWN = denominator("64.09", "own", "2018-02-02")
+WITHOUT = denominator("64.09", "without", "2018-03-03")
+
+
+async def test_a_series_names_each_version_with_the_points_that_rest_on_it(split: Client) -> None:
+    url = "/v1/coverage/series?from=2017-11-01&to=2018-04-11&step=month"
+    old = await split.figures(f"{url}&region=64.08&known_at={YESTERDAY}")
+    assert [point["wajib"] for point in old["points"]] == [None, 40, 30, 30, 33, 33]
+    assert old["denominators"] == [
+        denominator("64.08", "DKB-2-2017", "2017-12-31", "2017-12-31", "2018-02-28"),
+        denominator("64.08", "DKB-1-2018", "2018-03-31", "2018-03-31", "2018-04-11"),
+    ]
+    assert old["trees"] == [tree("64.08", "2017", "2017-01-01", "2017-11-30", "2018-04-11")]
+    # What became known later names its own.
+    mended = await split.figures(f"{url}&region=64.08")
+    assert [point["wajib"] for point in mended["points"]] == [None, 40, 30, 30, 34, 34]
+    assert [one["version"] for one in mended["denominators"]] == ["DKB-2-2017", "mended"]
+
+
+async def test_a_series_names_a_version_again_that_is_used_again(split: Client) -> None:
+    """The former regency's word stands before and after the new one speaks for its place."""
+    answer = await split.figures(
+        f"/v1/coverage/series?region=64.09&from=2017-12-01&to=2018-04-11&step=month"
+        f"&known_at={YESTERDAY}"
+    )
+    assert [point["wajib"] for point in answer["points"]] == [None, 10, 12, 16, 16]
+    assert answer["denominators"] == [
+        denominator("64.08", "DKB-2-2017", "2017-12-31", "2018-01-31", "2018-01-31"),
+        denominator("64.08", "DKB-1-2018", "2018-03-31", "2018-03-31", "2018-04-11"),
+        {**OWN, "first_point": "2018-02-28", "last_point": "2018-02-28"},
+        {**WITHOUT, "first_point": "2018-03-31", "last_point": "2018-04-11"},
+    ]
+    assert answer["trees"] == [tree("64.09", "new", "2018-01-15", "2018-01-31", "2018-04-11")]
+    weekly = await split.figures(
+        "/v1/coverage/series?region=64.09&from=2018-01-20&to=2018-03-17&step=week"
+    )
+    assert [point["wajib"] for point in weekly["points"]] == [10, 10, 12, 12, 12, 12, 15, 15, 15]
+    assert weekly["denominators"] == [
+        denominator("64.08", "DKB-2-2017", "2017-12-31", "2018-01-20", "2018-01-27"),
+        denominator("64.08", "DKB-2-2017", "2017-12-31", "2018-03-03", "2018-03-17"),
+        {**OWN, "first_point": "2018-02-03", "last_point": "2018-02-24"},
+        {**WITHOUT, "first_point": "2018-03-03", "last_point": "2018-03-17"},
+    ]
+
+
+async def test_changes_name_what_each_of_the_reports_rests_on(split: Client) -> None:
+    answer = await split.figures(
+        f"/v1/coverage/changes?region=64.08&as_of=2018-04-01&known_from={YESTERDAY}"
+    )
+    assert answer["delta"]["wajib"] == 1
+    assert answer["denominators_from"] == [denominator("64.08", "DKB-1-2018", "2018-03-31")]
+    assert answer["denominators_to"] == [denominator("64.08", "mended", "2018-03-31")]
+    first = tree("64.08", "2017", "2017-01-01")
+    assert (answer["trees_from"], answer["trees_to"]) == ([first], [first])
+    new = await split.figures(
+        f"/v1/coverage/changes?region=64.09&as_of=2018-04-01&known_from={YESTERDAY}"
+    )
+    assert new["trees_from"] == [tree("64.09", "new", "2018-01-15")]
+    assert new["trees_to"] == [tree("64.09", "renamed", "2018-03-31")]
+    before = await split.figures("/v1/coverage/changes?region=64.08&known_from=2018-01-04")
+    assert (before["denominators_from"], before["trees_from"]) == ([], [])
+
+
+async def test_sheets_of_a_series_and_of_changes_name_the_versions_in_each_row(
+    split: Client,
+) -> None:
+    response = await split.get(
+        f"/v1/coverage/series?region=64.09&from=2017-12-01&to=2018-04-11&step=month"
+        f"&known_at={YESTERDAY}&format=csv"
+    )
+    both = "64.08 DKB-1-2018 DKB 2018-03-31; 64.09 without DKB 2018-03-03"
+    assert [(row["denominators"], row["trees"]) for row in table(response.text)] == [
+        ("", ""),
+        ("64.08 DKB-2-2017 DKB 2017-12-31", "64.09 new 2018-01-15"),
+        ("64.09 own DKB 2018-02-02", "64.09 new 2018-01-15"),
+        (both, "64.09 new 2018-01-15"),
+        (both, "64.09 new 2018-01-15"),
+    ]
+    response = await split.get(
+        "/v1/coverage/changes?region=64&as_of=2018-04-01&known_from=2018-04-10&format=csv"
+    )
+    told = table(response.text)
+    assert {row["cause"] for row in told} == {"denominator"}
+    for row in told:
+        assert row["denominators_from"] == both
+        assert row["denominators_to"] == (
+            "64.08 mended DKB 2018-03-31; 64.09 without DKB 2018-03-03"
+        )
+        assert row["trees_from"] == "64.08 2017 2017-01-01; 64.09 new 2018-01-15"
+        assert row["trees_to"] == "64.08 2017 2017-01-01; 64.09 renamed 2018-03-31"
 
 
 async def test_a_series_begins_a_year_before_its_end_unless_asked(client: Client) -> None:

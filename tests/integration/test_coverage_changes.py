@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -11,7 +11,14 @@ import pytest
 
 from projections.coverage.changes import Changes, Report, coverage_changes
 from projections.coverage.reads import coverage
-from projections.coverage.series import Step, coverage_series, days_of
+from projections.coverage.series import (
+    DenominatorStretch,
+    Step,
+    TreeStretch,
+    coverage_series,
+    days_of,
+)
+from projections.reference.reads import DenominatorVersion, TreeVersion
 from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULE_DEFAULT, COVERAGE_RULES, CoverageRule
 from rekam.domain import events
@@ -70,6 +77,20 @@ async def write(database: str, records: list[LogRecord]) -> None:
         await pool.close()
 
 
+def named(
+    versions: Sequence[DenominatorStretch | TreeStretch], day: date
+) -> list[tuple[str, str, date]]:
+    """Return the versions that the point of a day rests on."""
+    return named_by([one for one in versions if one.first_point <= day <= one.last_point])
+
+
+def named_by(
+    versions: Sequence[DenominatorVersion | TreeVersion],
+) -> list[tuple[str, str, date]]:
+    """Return regency, version and first day of each."""
+    return [(one.regency, one.version, one.valid_from) for one in versions]
+
+
 def sums(changes: Changes) -> dict[str, int]:
     """Return the sum of the causes' counts by measure."""
     found: dict[str, int] = defaultdict(int)
@@ -97,7 +118,10 @@ async def test_the_parts_of_a_change_sum_to_it_whatever_happened(
         found = await coverage_changes(
             connection, region=region, as_of=as_of, former=former, later=later
         )
-        for report, told in ((former, found.before), (later, found.after)):
+        for report, told, denominators, trees in (
+            (former, found.before, found.denominators_from, found.trees_from),
+            (later, found.after, found.denominators_to, found.trees_to),
+        ):
             asked = await coverage(
                 connection,
                 region=region,
@@ -111,6 +135,7 @@ async def test_the_parts_of_a_change_sum_to_it_whatever_happened(
                 told.date_unknown,
                 told.wajib,
             )
+            assert (asked.denominators, asked.trees) == (denominators, trees)
         parts = sums(found)
         assert parts.get("recorded", 0) == found.delta.recorded
         assert parts.get("date_unknown", 0) == found.delta.date_unknown
@@ -154,6 +179,8 @@ async def test_every_point_of_a_series_is_the_coverage_as_of_its_day(
                 rule=rule,
             )
             assert (point.recorded, point.wajib) == (asked.totals.recorded, asked.totals.wajib)
+            assert named(series.denominators, point.date) == named_by(asked.denominators)
+            assert named(series.trees, point.date) == named_by(asked.trees)
             if point.date == days[-1]:
                 assert series.date_unknown == asked.totals.date_unknown
 
