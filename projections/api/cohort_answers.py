@@ -37,6 +37,9 @@ class CohortComparison(msgspec.Struct, frozen=True, kw_only=True):
     version_from: str
     version_to: str
     rule: CohortRule
+    """How buckets are read."""
+    conflict_rule: str
+    """By which one of the buckets that sources name was chosen, in both versions."""
     total_from: int
     total_to: int
     added: int

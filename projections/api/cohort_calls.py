@@ -175,6 +175,7 @@ async def get_cohort_comparison(asked: Asked) -> Stated[CohortComparison]:
             version_from=version_from,
             version_to=later.version or version_from,
             rule=former.rule,
+            conflict_rule=former.disputed.rule,
             total_from=former.total,
             total_to=later.total,
             added=len(comparison.added),

@@ -78,6 +78,7 @@ STAYING_FIELDS = {
     },
     "Cohort": {"total", "buckets", "residual", "rule"},
     "CohortEntries": {"entries", "next_cursor", "rule", "conflict_rule"},
+    "CohortComparison": {"added", "removed", "changed", "moves", "rule", "conflict_rule"},
     "State": {"as_of", "known_at", "position", "complete_through"},
     "Excluded": {"reason", "producer", "range", "since"},
 }

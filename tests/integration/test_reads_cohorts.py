@@ -185,6 +185,20 @@ async def test_two_versions_are_compared_person_by_person(client: Client) -> Non
     assert answer["renumbered"] == 1
 
 
+async def test_a_comparison_names_the_rules_by_which_both_versions_have_their_buckets(
+    client: Client,
+) -> None:
+    """The bucket that the mover came from is one of two that sources name."""
+    answer = await figures(client, "/comparison", version_from="1")
+    assert (answer["rule"], answer["conflict_rule"]) == ("exclusive/v1", "evidence-first/v1")
+    for version in ("1", "2"):
+        whole = await figures(client, version=version)
+        assert (answer["rule"], answer["conflict_rule"]) == (
+            whole["rule"],
+            whole["disputed"]["rule"],
+        )
+
+
 async def test_lists_with_slashes_in_their_ids_do_not_mix(database: str) -> None:
     rows = Rows()
     for cohort, version, entries in (("a", "1/2", 2), ("a/1", "2", 1)):
