@@ -16,8 +16,9 @@ HEADERS: Final = (REASON, CALLER)
 async def account_for(
     asked: Asked, niks: Collection[str], *, call: str, reason: str | None = None
 ) -> None:
-    """Record that these people are about to be read of; nothing may be answered before.
+    """Record that these people are read of; nothing may be answered before this returns.
 
+    Then they survive power loss and will reach the log.
     Raises ProblemError when there is no reason, and when the records cannot be kept.
     """
     caller, told = _who_and_why(asked, reason)

@@ -114,7 +114,12 @@ async def get_cohort(asked: Asked) -> Stated[Cohort]:
 
 
 async def get_cohort_entries(asked: Asked) -> Stated[CohortEntries]:
-    """Answer one page of a list's entries, with what each source says of them."""
+    """Answer one page of a list's entries, with what each source says of them.
+
+    Whom the page names stands in the rows that it is made of, so they are read before the record is
+    written; of the whole list beforehand it would name people of whom nobody reads. That is safe:
+    nothing leaves before `account_for` returns, and when it raises only the problem does.
+    """
     moment = _moment(asked)
     page_max = asked.arguments.get(parameters.LIMIT) or PAGE_DEFAULT
     after = asked.arguments.get(ENTRY_CURSOR)
@@ -151,7 +156,8 @@ async def get_cohort_entries(asked: Asked) -> Stated[CohortEntries]:
 async def get_cohort_comparison(asked: Asked) -> Stated[CohortComparison]:
     """Answer how one version of a list differs from another.
 
-    Who has the list knows whom a number means, so whoever is named by one is read of.
+    Who has the list knows whom a number means, so whoever is named by one is read of. The record is
+    written between reading and answering, as by `get_cohort_entries`.
     """
     moment = _moment(asked)
     version_from = asked.arguments.required(VERSION_FROM)

@@ -13,10 +13,10 @@ from projections.cohort.facts import Listed, Resolved, entry_keys
 from projections.reading import end_of_day_ms
 from projections.reference.facts import reference_key
 from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash, open_snapshot
-from rekam.domain.errors import Unavailable
+from rekam.domain.errors import OutboxFull, Unavailable
 from rekam.runtime.postgres import connect
 from rekam.runtime.queries import load_queries
-from tests.support.api import READING, SNAPSHOT_KEY, Client, office, serving
+from tests.support.api import BEARER, READING, SNAPSHOT_KEY, Client, Recorded, office, serving
 from tests.support.rows import NIK, OTHER_NIK, RULES, TODAY, Rows
 
 LIST = "kpu-lapas-bontang-2018"
@@ -164,6 +164,41 @@ async def test_entries_want_the_token(client: Client) -> None:
     for path in ("entries", "comparison?version_from=1"):
         response = await client.get(f"/v1/cohorts/{LIST}/{path}")
         assert response.json()["code"] == "unauthorised"
+
+
+async def test_a_page_of_entries_is_recorded_as_a_reading_of_those_whom_it_names_alone(
+    database: str,
+) -> None:
+    rows = bontang()
+    second_version(rows)
+    await rows.write(database)
+    recorded = Recorded()
+    async with serving(database, served=office(accesses=recorded)) as client:
+        for cursor, nik in (("0", OTHER_NIK), ("1", NIK)):
+            page = await figures(client, "/entries", version="2", limit="1", cursor=cursor)
+            [entry] = page["entries"]
+            assert entry["token"] == RULES.token(nik).hex()
+            assert [one.nik for one in recorded.by_nik] == [nik]
+            recorded.accesses.clear()
+
+
+async def test_nothing_of_an_entry_leaves_when_its_reading_cannot_be_recorded(
+    database: str,
+) -> None:
+    """What the page is made of is read by then."""
+    await bontang().write(database)
+    full = Recorded(error=OutboxFull("the disk is full; free some of it"))
+    seen: list[str] = []
+    async with serving(database, served=office(accesses=full), statements=seen) as client:
+        url = f"/v1/cohorts/{LIST}/entries?version=1"
+        refused = await client.get(url, headers=READING)
+        assert any("cohort_entry" in statement for statement in seen)
+        assert (refused.status_code, refused.json()["code"]) == (503, "access_unrecorded")
+        for told in (RULES.token(NIK).hex(), NIK, "terverifikasi"):
+            assert told not in refused.text
+        # Of a page that names nobody nothing is to be recorded.
+        page = await client.figures(f"{url}&cursor=1", headers=BEARER)
+        assert page["entries"][0]["entry"] == 2
 
 
 async def test_a_code_that_is_known_has_its_meaning(client: Client) -> None:
