@@ -25,13 +25,18 @@ def coverage_csv(answer: Stated[answers.Coverage]) -> bytes:
     """Return the rows and, last, the totals."""
     figures = answer.figures
     bases = {base.regency: base for base in figures.denominators}
-    header = ("region", "name", *_FIGURES, "denominator", "basis", *_STATE)
+    trees = {tree.regency: tree.version for tree in figures.trees}
+    (tree_of_all,) = trees.values() if len(trees) == 1 else (None,)
+    header = ("region", "name", *_FIGURES, "denominator", "basis", *_STATE, "tree")
     lines: list[Sequence[Cell]] = [header]
     every = [(row.region, row.name, row) for row in figures.rows]
     for region, name, row in [*every, ("total", None, figures.totals)]:
-        base = bases.get(region[:5]) if row is not figures.totals else figures.denominator
+        base, tree = bases.get(region[:5]), trees.get(region[:5])
+        if row is figures.totals:
+            base, tree = figures.denominator, tree_of_all
         denominator = (base.version, base.basis) if base is not None else (None, None)
-        lines.append((region, name, *_figures(row), *denominator, *_state(answer, figures.rule)))
+        state = _state(answer, figures.rule)
+        lines.append((region, name, *_figures(row), *denominator, *state, tree))
     return _written(lines)
 
 

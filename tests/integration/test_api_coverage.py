@@ -281,14 +281,29 @@ async def test_csv_has_every_row_the_totals_and_what_they_rest_on(client: Client
         ("total", "", "9", "40"),
     ]
     assert rows[1]["remarks"] == "not_in_denominator:1 not_in_tree:1"
+    columns = ("as_of", "known_at", "rule", "denominator", "basis", "tree")
     for row in rows:
-        assert (row["as_of"], row["known_at"], row["rule"], row["denominator"], row["basis"]) == (
-            str(TODAY),
-            str(TODAY),
-            "duplicates-count/v1",
-            "DKB-2-2017",
-            "DKB",
+        assert tuple(row[name] for name in columns) == (
+            *(str(TODAY), str(TODAY), "duplicates-count/v1"),
+            *("DKB-2-2017", "DKB", "2017"),
         )
+
+
+async def test_each_row_of_a_sheet_names_its_own_tree_and_the_totals_the_only_one(
+    split: Client,
+) -> None:
+    response = await split.get("/v1/coverage?region=64&level=regency&format=csv")
+    told = table(response.text)
+    assert [(row["region"], row["tree"]) for row in told] == [
+        ("64.08", "2017"),
+        ("64.09", "renamed"),
+        ("total", ""),
+    ]
+    response = await split.get("/v1/coverage?region=64.09&level=regency&format=csv")
+    assert [(row["region"], row["tree"]) for row in table(response.text)] == [
+        ("64.09", "renamed"),
+        ("total", "renamed"),
+    ]
 
 
 async def test_csv_comes_by_accept_and_format_decides_over_it(client: Client) -> None:
