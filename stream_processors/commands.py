@@ -8,13 +8,13 @@ import structlog
 import uvloop
 
 from projections.ledger.receipts import Registrar
+from rekam.runtime.collection import collect_rarely
 from rekam.runtime.endpoints import kafka_bootstrap, postgres_dsn
 from rekam.runtime.invocation import settings_of
 from rekam.runtime.keyring import load_receipt_key
 from rekam.runtime.postgres import open_pool
 from rekam.runtime.settings import Settings
 from stream_processors.app import ProcessorOptions, run_processor
-from stream_processors.collection import collect_rarely
 from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
 from stream_processors.places import open_reader

@@ -12,6 +12,7 @@ import uvloop
 from producers.office.access_desk import AccessDesk
 from projections.api.app import HOST, serve
 from projections.api.configured import office_of
+from rekam.runtime.collection import leave_loaded_alone
 from rekam.runtime.endpoints import postgres_dsn
 from rekam.runtime.invocation import settings_of
 from rekam.runtime.settings import Settings
@@ -41,10 +42,9 @@ async def _run(settings: Settings, *, dsn: str) -> None:
         office = office_of(settings, accesses=desk)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.keep_sending(stopping), name="send-accesses")
-            await serve(
-                office,
-                dsn=dsn,
-                port=settings.port,
-                stopping=stopping,
-                started=lambda found: click.echo(f"http://{HOST}:{found}/"),
-            )
+            await serve(office, dsn=dsn, port=settings.port, stopping=stopping, started=_started)
+
+
+def _started(port: int) -> None:
+    leave_loaded_alone()
+    click.echo(f"http://{HOST}:{port}/")

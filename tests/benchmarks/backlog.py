@@ -31,10 +31,10 @@ from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
 from rekam.domain.log import Chunk, LogRecord
 from rekam.embedded.postgres import EmbeddedPostgres
+from rekam.runtime.collection import collect_rarely
 from rekam.runtime.postgres import migrate, open_pool
 from stream_processors.app import ProcessorOptions
 from stream_processors.chunk_transport import split_into_chunks
-from stream_processors.collection import collect_rarely
 from tests.benchmarks.waiting import peak_bytes
 from tests.support.history import (
     DAY_MS,

@@ -4,9 +4,9 @@
 Cells are written by the database itself, day after day as a live fold would leave them. Some
 regencies are *dense*: in every desa somebody is recorded on every day. The others have a cell in
 every desa about every two months. Fourteen recorders a regency are heard every tenth day, and the
-ledger is long. Asked are random days, levels and regencies, by HTTP calls of the API's own
-application: what a user waits for besides the network, with everything that an answer states. Each
-answer of a dense regency that is checked equals the plain sum.
+ledger is long. Asked are random days, levels and regencies, one after the other, by HTTP calls of
+the API in a process of its own: what a user waits for besides the network, with everything that an
+answer states. Each answer of a dense regency that is checked equals the plain sum.
 """
 
 import random
@@ -18,13 +18,14 @@ from datetime import date, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 import click
-import httpx
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from producers.device.http_client import HttpClient
 from projections.api.database import SESSION
 from projections.coverage.reads import coverage
 from projections.coverage.series import POINTS_MAX, Step
@@ -32,8 +33,8 @@ from projections.regions import Level, Region
 from projections.rules import COVERAGE_RULES
 from rekam.embedded.postgres import EmbeddedPostgres
 from rekam.runtime.postgres import connect, migrate
+from tests.benchmarks.api_server import running_api
 from tests.benchmarks.machine import heap_left_alone
-from tests.support.api import office, serving
 from tests.support.rows import noon_ms
 
 PROVINCES: Final = 38
@@ -236,7 +237,7 @@ class Asker:
     """Asks about random places and days; the same ones in every run."""
 
     connection: Any
-    http: httpx.AsyncClient
+    http: HttpClient
     days: int
     choose: random.Random
 
@@ -246,10 +247,10 @@ class Asker:
 
     async def call(self, path: str, **arguments: object) -> None:
         """Ask the API. Raises AssertionError when it does not answer."""
-        query = {name.rstrip("_"): str(value) for name, value in arguments.items()}
-        response = await self.http.get(path, params=query)
-        if response.status_code != HTTPStatus.OK:
-            raise AssertionError(f"{path} {query}: {response.text}")
+        query = urlencode({name.rstrip("_"): str(value) for name, value in arguments.items()})
+        answer = await self.http.request("GET", f"{path}?{query}")
+        if answer.status != HTTPStatus.OK:
+            raise AssertionError(f"{path}?{query}: {answer.body.decode()}")
 
     async def coverage(self, regions: Sequence[Region], *, rule: int = 0) -> None:
         """Ask as of a day, as known at a later one, at any level."""
@@ -304,7 +305,7 @@ class Asker:
             raise AssertionError(f"{region} {as_of} {known_at}: {found.totals} is not {summed}")
 
 
-async def measure(connection: Any, http: httpx.AsyncClient, size: Size) -> list[Measured]:
+async def measure(connection: Any, http: HttpClient, size: Size) -> list[Measured]:
     """Ask, and check what can be checked."""
     asker = Asker(connection, http, size.days, random.Random(7))
     rows = await connection.fetch(
@@ -391,10 +392,9 @@ async def measure_reads(folder: Path, size: Size) -> Reads:
                 "contacts": await connection.fetchval("SELECT count(*) FROM producer_contact"),
                 "wajib": await connection.fetchval("SELECT count(*) FROM denominator_cell"),
             }
-            served = office(now_ms=noon_ms(TODAY))
-            async with serving(server.dsn("nation"), served=served) as client:
+            async with running_api(server.dsn("nation"), now_ms=noon_ms(TODAY)) as http:
                 with heap_left_alone():
-                    return Reads(counts, await measure(connection, client.http, size))
+                    return Reads(counts, await measure(connection, http, size))
         finally:
             await connection.close()
 

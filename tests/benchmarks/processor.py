@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvloop
 
+from rekam.runtime.collection import collect_rarely
 from rekam.runtime.logging import configure_logging
 from rekam.runtime.postgres import open_pool
 from stream_processors.app import ProcessorOptions, run_processor
-from stream_processors.collection import collect_rarely
 from stream_processors.commands import CONNECTIONS_MAX
 from stream_processors.folder import PostgresFolder
 from stream_processors.worker import Hooks
