@@ -38,24 +38,27 @@ def coverage_contributions(moves: Sequence[Move]) -> Mapping[CoverageCell, int]:
     known at K, the person was recorded by D (tests/property/test_coverage_laws.py).
     """
     if len(moves) == 1 and (after := moves[0].after) is not None:  # nearly everyone
-        known_on, _, _, cause, producer, mode, route = moves[0]
-        return {(after.desa, after.occurred_on, known_on, cause, producer, mode, route): 1}
+        return {_cell(after, moves[0]): 1}
     # A plain dictionary: making a Counter costs more than all else here.
     cells: dict[CoverageCell, int] = {}
-    for known_on, before, after, cause, producer, mode, route in moves:
-        for placement, sign in ((before, -1), (after, 1)):
+    for move in moves:
+        for placement, sign in ((move.before, -1), (move.after, 1)):
             if placement is not None:
-                cell = (
-                    placement.desa,
-                    placement.occurred_on,
-                    known_on,
-                    cause,
-                    producer,
-                    mode,
-                    route,
-                )
+                cell = _cell(placement, move)
                 cells[cell] = cells.get(cell, 0) + sign
     return {cell: people for cell, people in cells.items() if people}
+
+
+def _cell(placement: Placement, move: Move) -> CoverageCell:
+    return (
+        placement.desa,
+        placement.occurred_on,
+        move.known_on,
+        move.cause,
+        move.producer,
+        move.mode,
+        move.route,
+    )
 
 
 def month_of(day: date) -> date:

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from projections.facts import (
     COUNTS,
@@ -44,14 +46,14 @@ _VERDICT_CAUSES: Final[Mapping[int, Cause]] = {
 }
 
 
-class Placement(NamedTuple):
+class Placement(msgspec.Struct, frozen=True, gc=False):
     """Where and since when a person counts as recorded."""
 
     desa: str
     occurred_on: date
 
 
-class Move(NamedTuple):
+class Move(msgspec.Struct, frozen=True, gc=False):
     """One change of a placement, by one fact."""
 
     known_on: date

@@ -4,7 +4,9 @@ from calendar import monthrange
 from collections.abc import Collection, Iterable, Sequence
 from datetime import MINYEAR, date
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from projections.facts import COUNTS
 from projections.person.facts import Observed, PersonFact, Suket
@@ -15,7 +17,7 @@ SUKET_MONTHS: Final = 6
 """How long a letter in place of the card is valid."""
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """The centre's latest word of a person, and since when it says so without another between."""
 
     status: str

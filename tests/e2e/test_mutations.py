@@ -73,8 +73,8 @@ MUTATIONS = (
     Mutation(
         "a sign flipped: the former placement is added once more",
         "projections/coverage/contributions.py",
-        "for placement, sign in ((before, -1), (after, 1)):",
-        "for placement, sign in ((before, 1), (after, 1)):",
+        "for placement, sign in ((move.before, -1), (move.after, 1)):",
+        "for placement, sign in ((move.before, 1), (move.after, 1)):",
         STORY,
     ),
     Mutation(

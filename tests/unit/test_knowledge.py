@@ -2,6 +2,8 @@
 
 from datetime import date
 
+from msgspec import structs
+
 from projections.facts import (
     COUNTS,
     REVOKED,
@@ -85,7 +87,7 @@ def test_a_move_names_the_one_fact_that_caused_it() -> None:
         fact(4, Withdrawn("r2"), known=NEXT, later_ms=2),
     ]
     here, there = Placement(DESA, DAY), Placement(OTHER_DESA, DAY)
-    assert [tuple(move) for move in placement_moves(facts, RULES.zone)] == [
+    assert [structs.astuple(move) for move in placement_moves(facts, RULES.zone)] == [
         (DAY, None, here, "arrived", "dev", "online", ""),
         (NEXT, here, there, "arrived", "dev", "online", ""),
         (NEXT, there, None, "withdrawn", "dev", "", ""),

@@ -18,6 +18,7 @@ from projections.verification.contributions import (
 )
 from projections.verification.flags import CentreFlag, centre_flags
 from projections.verification.state import (
+    Standing,
     in_observed_order,
     standing_of,
     suket_valid_after,
@@ -52,13 +53,13 @@ def test_a_stale_observation_that_comes_late_takes_its_place_and_changes_nothing
     facts = shown((0, SENT), (9, "PRINT_READY_RECORD"), (4, "RECEIVED_AT_CENTRAL"))
     observed = in_observed_order(facts)
     assert [one.status for one in observed][1:] == ["RECEIVED_AT_CENTRAL", "PRINT_READY_RECORD"]
-    assert standing_of(observed) == ("PRINT_READY_RECORD", START_MS + 9 * DAY_MS)
+    assert standing_of(observed) == Standing("PRINT_READY_RECORD", START_MS + 9 * DAY_MS)
     assert turns_of(observed) == []
 
 
 def test_a_status_stands_since_the_first_of_its_run() -> None:
     observed = in_observed_order(shown((0, SENT), (3, SENT), (8, SENT)))
-    assert standing_of(observed) == (SENT, START_MS)
+    assert standing_of(observed) == Standing(SENT, START_MS)
 
 
 def test_what_does_not_count_shows_nothing() -> None:
@@ -98,7 +99,8 @@ def test_an_unknown_word_stands_raw_and_hides_no_jump() -> None:
 
 def test_a_time_that_has_not_come_is_believed_of_no_observation() -> None:
     facts = shown((0, SENT), (1, "PRINT_READY_RECORD"), (36_500, "CARD_ISSUED"))
-    assert standing_of(in_observed_order(facts)) == ("PRINT_READY_RECORD", START_MS + DAY_MS)
+    believed = Standing("PRINT_READY_RECORD", START_MS + DAY_MS)
+    assert standing_of(in_observed_order(facts)) == believed
     assert centre_flags(facts, as_of=date(2018, 4, 1), zone=ZONE) == ["observed_ahead"]
     person = ENTITY_KINDS[PERSON].contributions(bytes(16), facts, RULES)  # type: ignore[arg-type]
     assert person[TABLE] == {(UNPLACED, "PRINT_READY_RECORD"): 1}
