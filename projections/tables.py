@@ -22,9 +22,9 @@ from projections.coverage import contributions as coverage
 from projections.duplicate import contributions as duplicate
 from projections.facts import Fact, union
 from projections.person.erasure import forget as forget_person
-from projections.person.facts import Captured, Observed, PersonFact, Suket
+from projections.person.facts import Observed, PersonFact, Suket
 from projections.person.facts import decode_facts as decode_person
-from projections.person.state import Move, moves_of, placement_moves, recordings
+from projections.person.state import RECORDINGS, Move, moves_of
 from projections.quarantine import contributions as quarantine
 from projections.quarantine.facts import DecisionFact
 from projections.quarantine.facts import decode_facts as decode_decision
@@ -73,63 +73,85 @@ class EntityKind:
     It contributes what they did."""
 
 
+class _Told(msgspec.Struct, frozen=True, gc=False):
+    """A person's facts, sorted out in one pass for all that is made of them."""
+
+    facts: Sequence[PersonFact]
+    recordings: Sequence[PersonFact]
+    """And withdrawals."""
+    observed: Sequence[PersonFact]
+    """What the centre has shown, but of a time that has not come."""
+    letters: Sequence[PersonFact]
+    was_duplicate: bool
+    """The centre has shown DUPLICATE_RECORD of the person, now or earlier."""
+
+
+def _told(facts: Sequence[PersonFact]) -> _Told:
+    recordings: list[PersonFact] = []
+    observed: list[PersonFact] = []
+    letters: list[PersonFact] = []
+    was_duplicate = False
+    for fact in facts:
+        data = fact.data
+        if type(data) is Observed:
+            if data.observed_ms <= fact.known_ms + AHEAD_MS_MAX:
+                observed.append(fact)
+                if data.status == DUPLICATE_RECORD:
+                    was_duplicate = True
+        elif type(data) in RECORDINGS:
+            recordings.append(fact)
+        elif type(data) is Suket:
+            letters.append(fact)
+    return _Told(facts, recordings, observed, letters, was_duplicate)
+
+
 def _person(token: bytes, facts: Sequence[PersonFact], rules: Rules) -> Contributions:
-    return _person_placed(token, facts, placement_moves(facts, rules.zone), rules)
+    told = _told(facts)
+    return _person_placed(token, told, moves_of(told.recordings, rules.zone), rules)
 
 
 def _person_change(
     token: bytes, before: Sequence[PersonFact], now: Sequence[PersonFact], rules: Rules
 ) -> Contributions:
-    told = recordings(now)
-    moves = moves_of(told, rules.zone)
+    told = _told(now)
+    moves = moves_of(told.recordings, rules.zone)
     if not before:
-        return _person_placed(token, now, moves, rules)
-    if recordings(before) == told:  # as a rule: the centre has shown a status
-        return _minus(_seen(token, now, moves, rules), _seen(token, before, moves, rules))
-    return _minus(_person_placed(token, now, moves, rules), _person(token, before, rules))
+        return _person_placed(token, told, moves, rules)
+    earlier = _told(before)
+    if earlier.recordings == told.recordings:  # as a rule: the centre has shown a status
+        return _minus(_seen(token, told, moves, rules), _seen(token, earlier, moves, rules))
+    moves_before = moves_of(earlier.recordings, rules.zone)
+    return _minus(
+        _person_placed(token, told, moves, rules),
+        _person_placed(token, earlier, moves_before, rules),
+    )
 
 
-def _person_placed(
-    token: bytes, facts: Sequence[PersonFact], moves: Sequence[Move], rules: Rules
-) -> Contributions:
-    found = _seen(token, facts, moves, rules)
+def _person_placed(token: bytes, told: _Told, moves: Sequence[Move], rules: Rules) -> Contributions:
+    found = _seen(token, told, moves, rules)
     found[coverage.TABLE] = coverage.coverage_contributions(moves)
     return found
 
 
 def _seen(
-    token: bytes, facts: Sequence[PersonFact], moves: Sequence[Move], rules: Rules
+    token: bytes, told: _Told, moves: Sequence[Move], rules: Rules
 ) -> dict[str, Mapping[Any, int]]:
     """Return what a person adds besides the moves themselves."""
-    recorded = 0
-    observed: list[PersonFact] = []
-    letters: list[PersonFact] = []
-    for fact in facts:
-        data = fact.data
-        if type(data) is Captured:
-            recorded += 1
-        elif type(data) is Observed:
-            if data.observed_ms <= fact.known_ms + AHEAD_MS_MAX:
-                observed.append(fact)
-        elif type(data) is Suket:
-            letters.append(fact)
     placement = moves[-1].after if moves else None
-    found = verification.verification_contributions(observed, letters, placement, rules.zone)
-    if recorded > 1 or (observed and _is_shown_as_duplicate(found)):
-        found.update(duplicate.duplicate_contributions(token, facts, placement, rules))
-    if observed:
+    found = verification.verification_contributions(
+        told.observed, told.letters, placement, rules.zone
+    )
+    if told.was_duplicate or len(told.recordings) > 1:
+        found.update(duplicate.duplicate_contributions(token, told.facts, placement, rules))
+    if told.was_duplicate:
         duplicates = coverage.duplicate_contributions(
-            observed,  # type: ignore[arg-type]  # chosen so; a cast costs what counting one does
+            told.observed,  # type: ignore[arg-type]  # chosen so; a cast costs what counting one does
             moves,
             rules.zone,
         )
         if duplicates:
             found[coverage.DUPLICATE_TABLE] = duplicates
     return found
-
-
-def _is_shown_as_duplicate(cells: Contributions) -> bool:
-    return DUPLICATE_RECORD in [status for _, status in cells.get(verification.TABLE, ())]
 
 
 def _entry(_key: bytes, facts: Sequence[EntryFact], rules: Rules) -> Contributions:
