@@ -546,8 +546,10 @@ class _Fold:
             ref, blob = (kind, key), stored[key]
             before = entity_kind.decode(blob) if blob else []
             now: Sequence[PlainFact] = self._judge_facts(ref, before)
-            if len(now) != 1 or type(now[0].data) in _FORGETTING:  # not nearly everyone
-                now = self._forget(kind, key, now)
+            for fact in now:
+                if type(fact.data) in _FORGETTING:  # of nearly nobody
+                    now = self._forget(kind, key, now)
+                    break
             if kind == PERSON and not blob:
                 fresh.append(key)
                 niks.append(self.new[ref][0][1].nik)
@@ -595,14 +597,13 @@ class _Fold:
                 else fact
                 for fact in stored
             ]
-        new = [
-            self._judged_new(ref, name, event)
-            for name, event in self.new.get(ref, ())
-            if is_due is None or is_due(name[0], event.data)
-        ]
-        for fact in new:
-            if fact.verdict != COUNTS:
-                self._exclude(fact)
+        new: list[PlainFact] = []
+        for name, event in self.new.get(ref, ()):
+            if is_due is None or is_due(name[0], event.data):
+                fact = self._judged_new(ref, name, event)
+                if fact.verdict != COUNTS:
+                    self._exclude(fact)
+                new.append(fact)
         if not facts and len(new) == 1:
             return new
         return ENTITY_KINDS[ref[0]].union(chain(facts, new))
