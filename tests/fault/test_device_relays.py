@@ -120,6 +120,15 @@ def changes(lines: list[bytes]) -> list[RouteChanged]:
     return [one for one in found if isinstance(one, RouteChanged)]
 
 
+async def brought_once(office: Office, home: ProducerHome, lines: list[bytes]) -> list[bytes]:
+    """Return the log's events of a home that has let nothing go: its own, these once, in order."""
+    held = [one.raw for one in home.outbox.unreceipted(limit_bytes=10**9)]
+    found = chained(await office.logged(), home)
+    assert chained(held, home) == found
+    assert [line for line in found if line in set(lines)] == lines
+    return found
+
+
 @pytest.mark.parametrize("way", [to_kafka, to_gateway])
 async def test_what_a_full_relay_does_not_take_goes_by_the_next_route_and_all_counts_once(
     office: Office, database: str, tmp_path: Path, way: Way
@@ -152,10 +161,7 @@ async def test_what_a_full_relay_does_not_take_goes_by_the_next_route_and_all_co
                 await until(is_brought)
             # No receipt has come: nobody has let anything go.
             assert held_at(tmp_path / "relay").segments > 0
-            held = [one.raw for one in home.outbox.unreceipted(limit_bytes=10**9)]
-            found = chained(await office.logged(), home)
-            assert chained(held, home) == found
-            assert [line for line in found if line in set(lines)] == lines
+            found = await brought_once(office, home, lines)
             assert changes(found) == [
                 RouteChanged(route=second.label, previous="relay", reason="unavailable")
             ]
@@ -196,10 +202,7 @@ async def test_what_a_relay_took_and_dropped_goes_by_the_next_route_and_all_coun
                 await emitting
             assert lies.dropped == dropped, "it was believed once"
             assert sum(map(events_in, set(dropped))) == 1_000
-            held = [one.raw for one in home.outbox.unreceipted(limit_bytes=10**9)]
-            found = chained(await office.logged(), home)
-            assert chained(held, home) == found
-            assert [line for line in found if line in set(lines)] == lines
+            found = await brought_once(office, home, lines)
             assert changes(found) == [
                 RouteChanged(route=second.label, previous="relay", reason="no_receipt")
             ]
