@@ -4,6 +4,7 @@ Writes one line when it answers: its port. Ends at SIGTERM.
 """
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -66,5 +67,5 @@ async def _run(dsn: str, now_ms: str) -> None:
 
 
 if __name__ == "__main__":
-    configure_logging(json=True)
+    configure_logging(json=True, level=logging.WARNING)
     uvloop.run(_run(*sys.argv[1:]))

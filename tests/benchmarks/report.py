@@ -271,7 +271,7 @@ def _rates(results: Results) -> Table:
     rows += [
         row(
             f"{'(a)' if rate.tables == 'all' else '(5)'} stock agent, {rate.tables} tables, "
-            f"commits by {rate.mode}",
+            f"by {rate.mode}",
             rate.timing,
         )
         for rate in results.stock

@@ -110,7 +110,7 @@ class Upserts:
     async def _move(self, token: bytes | None, before: Person, now: Person) -> None:
         await self._count(
             "move_verification",
-            None if before.domicile is before.status is None else _status_cell(before),
+            _status_cell(before) if before.domicile or before.status else None,
             _status_cell(now),
         )
         if not self.are_all:

@@ -30,8 +30,8 @@ TITLES: Final = (
         f"fold, {size} a segment, {'one worker' if workers == 1 else f'{workers} workers'}"
         for size, workers in FOLDS
     ),
-    *(f"(a) stock agent, all tables, commits by {mode}" for mode in STOCK_MODES),
-    *(f"(5) stock agent, five tables, commits by {mode}" for mode in STOCK_MODES),
+    *(f"(a) stock agent, all tables, by {mode}" for mode in STOCK_MODES),
+    *(f"(5) stock agent, five tables, by {mode}" for mode in STOCK_MODES),
     "(b) floor: decode and COPY",
     "The same fold in Java with JDBC batches",
     *(f"Java {mode}, {size} a segment" for size, modes in JAVA_MODES.items() for mode in modes),
