@@ -148,15 +148,20 @@ class PostgresStore:
         await self._write("delete_excluded", changes.excluded_removed)
         await self._write("write_excluded", changes.excluded.values())
         for kind in FOLDED_KINDS:
-            if entities := changes.entities.get(kind):
-                columns: list[list[Any]] = [list(entities), list(entities.values())]
-                if kind == PERSON:  # None: the NIK stays as it is
-                    columns.append(list(map(changes.niks.get, entities)))
-                await self._connection.execute(
-                    QUERIES[f"write_{ENTITY_KINDS[kind].table}"], *columns
-                )
+            await self._write_entities(kind, changes.entities.get(kind, {}), changes.niks)
         for table in CELL_TABLES:
             await self._add_cells(table, changes.cells.get(table, {}))
+
+    async def _write_entities(
+        self, kind: int, entities: Mapping[bytes, bytes], niks: Mapping[bytes, bytes]
+    ) -> None:
+        rest: Iterable[tuple[bytes, bytes]] = entities.items()
+        if kind == PERSON and niks:
+            await self._write(
+                "write_person_and_nik", ((key, entities[key], nik) for key, nik in niks.items())
+            )
+            rest = ((key, facts) for key, facts in rest if key not in niks)
+        await self._write(f"write_{ENTITY_KINDS[kind].table}", rest)
 
     async def _add_cells(self, table: str, sums: Mapping[tuple[Any, ...], int]) -> None:
         added = sorted(item for item in sums.items() if item[1])

@@ -1,3 +1,8 @@
+-- name: look_up
+-- Have the transaction find by indexes what it names by key. A plan is kept; one that was made when a
+-- table was known to be empty would read all of it, until the table is analyzed again.
+SET LOCAL enable_seqscan = off;
+
 -- name: make_position
 -- Make sure that a partition has a position; one that is there stays.
 INSERT INTO projection_position (topic, partition, next_offset) VALUES ($1, $2, 0)
@@ -52,11 +57,10 @@ WHERE producer = ANY ($1::text[]) ORDER BY producer COLLATE "C" FOR UPDATE;
 SELECT producer, facts FROM producer WHERE facts <> ''::bytea;
 
 -- name: write_producers
--- The rows are there: they were locked.
-UPDATE producer AS stored
-SET facts = given.facts, contact_ms = given.contact_ms
-FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS given (producer, facts, contact_ms)
-WHERE stored.producer = given.producer;
+-- The rows are there: they were locked. See close_contacts.
+INSERT INTO producer (producer, facts, contact_ms)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::bigint[])
+ON CONFLICT (producer) DO UPDATE SET facts = excluded.facts, contact_ms = excluded.contact_ms;
 
 -- name: find_anchors
 -- What some boot sessions are anchored by. OFFSET 0 has each looked up by itself: a plan that was
@@ -208,23 +212,35 @@ CROSS JOIN LATERAL (
 ) AS stored;
 
 -- name: list_segments_at
--- Segments by the places of their earliest copies.
+-- Segments by the places of their earliest copies. OFFSET 0: see find_anchors.
 SELECT stored.* FROM unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
-JOIN ledger_segment AS stored USING (partition, log_offset);
+CROSS JOIN LATERAL (
+    SELECT * FROM ledger_segment AS segment
+    WHERE segment.partition = given.partition AND segment.log_offset = given.log_offset
+    OFFSET 0
+) AS stored;
 
 -- name: list_claims_at
--- Whom the held records at some places claim to be of.
+-- Whom the held records at some places claim to be of. OFFSET 0: see find_anchors.
 SELECT DISTINCT stored.producer FROM unnest($1::integer[], $2::bigint[])
     AS given (partition, log_offset)
-JOIN held_record AS stored USING (partition, log_offset)
+CROSS JOIN LATERAL (
+    SELECT producer FROM held_record AS held
+    WHERE held.partition = given.partition AND held.log_offset = given.log_offset
+    OFFSET 0
+) AS stored
 WHERE stored.producer IS NOT NULL;
 
 -- name: list_excluded_in
--- Events of some ranges that do not count.
+-- Events of some ranges that do not count. OFFSET 0: see find_anchors.
 SELECT stored.* FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
     AS given (producer, epoch, first, last)
-JOIN excluded_event AS stored ON stored.producer = given.producer
-    AND stored.epoch = given.epoch AND stored.seq BETWEEN given.first AND given.last;
+CROSS JOIN LATERAL (
+    SELECT * FROM excluded_event AS event
+    WHERE event.producer = given.producer AND event.epoch = given.epoch
+        AND event.seq BETWEEN given.first AND given.last
+    OFFSET 0
+) AS stored;
 
 -- name: list_decisions
 -- What was ever decided of some records; their partitions' positions and producers are the locks.
@@ -273,10 +289,15 @@ SELECT name, 1 FROM unnest($1::text[]) AS given (name)
 ON CONFLICT (producer) DO UPDATE SET generation = due.generation + 1;
 
 -- name: delete_held
--- What was held and has been decided.
-DELETE FROM held_record AS stored
-USING unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
-WHERE (stored.partition, stored.log_offset) = (given.partition, given.log_offset);
+-- What was held and has been decided. By place, found by key; OFFSET 0: see find_anchors.
+DELETE FROM held_record WHERE ctid = ANY (ARRAY(
+    SELECT found.ctid FROM unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
+    CROSS JOIN LATERAL (
+        SELECT ctid FROM held_record AS stored
+        WHERE stored.partition = given.partition AND stored.log_offset = given.log_offset
+        OFFSET 0
+    ) AS found
+));
 
 -- name: write_held
 -- A held record may come to wait for something else.
@@ -288,10 +309,15 @@ ON CONFLICT (partition, log_offset) DO UPDATE
 SET reason = excluded.reason, detail = excluded.detail;
 
 -- name: delete_quarantined
--- What was refused and is decided again.
-DELETE FROM quarantined_record AS stored
-USING unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
-WHERE (stored.partition, stored.log_offset) = (given.partition, given.log_offset);
+-- What was refused and is decided again. By place, found by key; OFFSET 0: see find_anchors.
+DELETE FROM quarantined_record WHERE ctid = ANY (ARRAY(
+    SELECT found.ctid FROM unnest($1::integer[], $2::bigint[]) AS given (partition, log_offset)
+    CROSS JOIN LATERAL (
+        SELECT ctid FROM quarantined_record AS stored
+        WHERE stored.partition = given.partition AND stored.log_offset = given.log_offset
+        OFFSET 0
+    ) AS found
+));
 
 -- name: write_quarantined
 -- Wrong for ever: the first word stands.
@@ -302,12 +328,17 @@ SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::text[], $5::
 ON CONFLICT DO NOTHING;
 
 -- name: delete_excluded
--- Events that count after all.
-DELETE FROM excluded_event AS stored
-USING unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
-    AS given (producer, epoch, seq, hash)
-WHERE (stored.producer, stored.epoch, stored.seq, stored.hash)
-    = (given.producer, given.epoch, given.seq, given.hash);
+-- Events that count after all. By place, found by key; OFFSET 0: see find_anchors.
+DELETE FROM excluded_event WHERE ctid = ANY (ARRAY(
+    SELECT found.ctid FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bytea[])
+        AS given (producer, epoch, seq, hash)
+    CROSS JOIN LATERAL (
+        SELECT ctid FROM excluded_event AS stored
+        WHERE stored.producer = given.producer AND stored.epoch = given.epoch
+            AND stored.seq = given.seq AND stored.hash = given.hash
+        OFFSET 0
+    ) AS found
+));
 
 -- name: write_excluded
 -- An event may come to be excluded for another reason.
@@ -327,10 +358,14 @@ ON CONFLICT DO NOTHING;
 SELECT key, facts FROM person WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
 
 -- name: write_person
--- The rows are there: they were locked. A NIK that is not given stays.
-UPDATE person AS stored SET facts = given.facts, nik = coalesce(given.nik, stored.nik)
-FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) AS given (key, facts, nik)
-WHERE stored.key = given.key;
+-- The rows are there: they were locked. See close_contacts. Their NIKs stay.
+INSERT INTO person (key, facts) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (key) DO UPDATE SET facts = excluded.facts;
+
+-- name: write_person_and_nik
+-- Of those who are new or erased: as write_person.
+INSERT INTO person (key, facts, nik) SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[])
+ON CONFLICT (key) DO UPDATE SET facts = excluded.facts, nik = excluded.nik;
 
 -- name: make_person_access
 -- Make missing rows, in the given order.
@@ -343,9 +378,9 @@ ON CONFLICT DO NOTHING;
 SELECT key, facts FROM person_access WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
 
 -- name: write_person_access
--- The rows are there: they were locked.
-UPDATE person_access AS stored SET facts = given.facts
-FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
+-- The rows are there: they were locked. See close_contacts.
+INSERT INTO person_access (key, facts) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (key) DO UPDATE SET facts = excluded.facts;
 
 -- name: make_record_decision
 -- Make missing rows, in the given order.
@@ -358,9 +393,9 @@ ON CONFLICT DO NOTHING;
 SELECT key, facts FROM record_decision WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
 
 -- name: write_record_decision
--- The rows are there: they were locked.
-UPDATE record_decision AS stored SET facts = given.facts
-FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
+-- The rows are there: they were locked. See close_contacts.
+INSERT INTO record_decision (key, facts) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (key) DO UPDATE SET facts = excluded.facts;
 
 -- name: make_cohort_entry
 -- Make missing rows, in the given order.
@@ -372,9 +407,9 @@ ON CONFLICT DO NOTHING;
 SELECT key, facts FROM cohort_entry WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
 
 -- name: write_cohort_entry
--- The rows are there: they were locked.
-UPDATE cohort_entry AS stored SET facts = given.facts
-FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
+-- The rows are there: they were locked. See close_contacts.
+INSERT INTO cohort_entry (key, facts) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (key) DO UPDATE SET facts = excluded.facts;
 
 -- name: make_reference
 -- Make missing rows, in the given order.
@@ -386,9 +421,9 @@ ON CONFLICT DO NOTHING;
 SELECT key, facts FROM reference WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE;
 
 -- name: write_reference
--- The rows are there: they were locked.
-UPDATE reference AS stored SET facts = given.facts
-FROM unnest($1::bytea[], $2::bytea[]) AS given (key, facts) WHERE stored.key = given.key;
+-- The rows are there: they were locked. See close_contacts.
+INSERT INTO reference (key, facts) SELECT * FROM unnest($1::bytea[], $2::bytea[])
+ON CONFLICT (key) DO UPDATE SET facts = excluded.facts;
 
 -- name: add_access_cell
 -- Add differences in the given order. Returns where the cells are that have come to nothing.

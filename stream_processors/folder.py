@@ -1,6 +1,7 @@
 """Fold chunks of the log into PostgreSQL: one transaction per chunk, position included."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -21,6 +22,14 @@ Folded = TypeVar("Folded")
 
 LOCK_ROUNDS_MAX: Final = 16
 """Each round locks what the one before found concerned; a chunk that needs more is our bug."""
+
+
+@asynccontextmanager
+async def folding(connection: Any) -> AsyncIterator[None]:
+    """Run a block in a transaction of `connection` (asyncpg's) that looks rows up by indexes."""
+    async with connection.transaction():
+        await connection.execute(QUERIES["look_up"])
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class PostgresFolder:
     async def _fold_once(
         self, chunk: Chunk, prepared: Sequence[Intake], producers: frozenset[str]
     ) -> None:
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, folding(connection):
             place = (self.topic, chunk.partition)
             next_offset = await connection.fetchval(QUERIES["lock_position"], *place)
             if next_offset is None:
@@ -115,7 +124,7 @@ class PostgresFolder:
         )
 
     async def _again_once(self, intakes: Sequence[Intake], producers: frozenset[str]) -> Changes:
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, folding(connection):
             # The partition's position first, as every fold of its records takes it.
             partition = intakes[0].record.partition
             next_offset = await connection.fetchval(QUERIES["lock_position"], self.topic, partition)
@@ -143,7 +152,7 @@ class PostgresFolder:
         )
 
     async def _judge_once(self, places: Sequence[RecordId], producers: frozenset[str]) -> Changes:
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, folding(connection):
             store = PostgresStore(connection, topic=self.topic)
             # Positions first, as every fold takes them: a switch waits for us or we for it.
             await store.lock_partitions(sorted({partition for partition, _ in places}))

@@ -30,7 +30,7 @@ from rekam.runtime.postgres import open_pool
 from stream_processors.app import ProcessorOptions
 from stream_processors.chunk_transport import split_into_chunks
 from stream_processors.fold import fold_intakes
-from stream_processors.folder import PostgresFolder
+from stream_processors.folder import PostgresFolder, folding
 from stream_processors.intake import Opened, Opener
 from tests.benchmarks.machine import Machine, heap_left_alone
 from tests.benchmarks.workload import Workload, enrolment
@@ -268,7 +268,7 @@ async def _fold(
     timed = TimedConnection(connection, clock)
     with clock.step("position and commit"):
         place = (TOPIC, chunk.partition)
-        async with connection.transaction():
+        async with folding(connection):
             if await timed.fetchval(QUERIES["lock_position"], *place) is None:
                 await timed.execute(QUERIES["make_position"], *place)
             with clock.step("judge, contributions"):

@@ -53,7 +53,7 @@ STATEMENTS: Final = {
     "projections/store_queries.sql": (
         "the fold locks what it is about to write, and looks up the segments that it judges",
         {
-            *("make_person", "lock_person", "write_person"),
+            *("make_person", "lock_person", "write_person", "write_person_and_nik"),
             *("make_person_access", "lock_person_access", "write_person_access"),
             *("make_cohort_entry", "lock_cohort_entry", "write_cohort_entry"),
             *("find_overlaps", "list_segments_of", "list_segments_of_boots", "list_segments_at"),
