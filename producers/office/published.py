@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 import msgspec
+from msgspec import structs
 
 from producers.device.files import replace_file
 from rekam.domain.errors import Corrupt
@@ -85,10 +86,22 @@ class PublishedRecord:
     def keep(self, publication: Publication) -> None:
         """Take note of a publication that is durable as events; durable when this returns.
 
-        A crash between the two leaves the version before in the record, and so in dry runs.
+        A crash between the two leaves the version before in the record, and so in dry runs. What
+        was stated of other regencies under the same version and day stays, as it does in reports.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path(publication), msgspec.json.encode(publication))
+        path = self._path(publication)
+        if publication.kind != "cohort" and path.exists():
+            regencies = {code[:5] for code in publication.figures}
+            before = self._read(path)
+            if before.valid_from == publication.valid_from:
+                others = {
+                    code: figure
+                    for code, figure in before.figures.items()
+                    if code[:5] not in regencies
+                }
+                publication = structs.replace(publication, figures=others | publication.figures)
+        replace_file(path, msgspec.json.encode(publication))
 
     def publications(self, kind: Kind) -> list[Publication]:
         """Return what was published of a kind, each version once, oldest first.

@@ -291,8 +291,15 @@ MUTATIONS = (
     Mutation(
         "a version published again adds up with the first",
         "projections/reference/contributions.py",
-        "for fact, sign in ((before, -1), (now, 1)):",
-        "for fact, sign in ((now, 1),):",
+        "for part, sign in ((former, -1), (later, 1)):",
+        "for part, sign in ((later, 1),):",
+        STORY,
+    ),
+    Mutation(
+        "a union forgotten: one regency's publication takes back another's of the same version",
+        "projections/reference/contributions.py",
+        "now |= _parts(fact.data)",
+        "now = {**_parts(fact.data)}",
         STORY,
     ),
     Mutation(

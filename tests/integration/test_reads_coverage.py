@@ -170,6 +170,26 @@ async def test_the_denominator_of_another_regency_is_not_used(
     assert [base.regency for base in province.denominators] == ["64.08", "64.72"]
 
 
+async def test_two_regencies_may_call_their_publications_by_one_name(
+    database: str, connection: Any
+) -> None:
+    """A semester has one name all over the nation: neither takes back what the other stated."""
+    elsewhere = "64.72.01.1001"
+    rows = regency({DESA: 10})
+    rows.denominators({elsewhere: 99}, known=date(2018, 2, 1))
+    rows.tree({"64.72": "Samarinda", elsewhere: "Harapan Baru"}, known=date(2018, 2, 1))
+    rows.denominators({elsewhere: 98}, known=date(2018, 3, 1))
+    await rows.write(database)
+
+    told = await read(connection)
+    assert (told.totals.wajib, told.rows[0].name) == (10, "Kutai Timur")
+    province = await read(connection, region=Region("64"))
+    assert [(row.name, row.wajib) for row in province.rows] == [
+        ("Kutai Timur", 10),
+        ("Samarinda", 98),
+    ]
+
+
 async def test_names_come_from_the_tree_valid_then(database: str, connection: Any) -> None:
     rows = regency({DESA: 10})
     rows.tree({DESA: "Teluk Lingga Baru"}, version="2018", valid=date(2018, 3, 1))

@@ -86,6 +86,7 @@ def scenario(story: str, figures: Mapping[Ask, object]) -> Callable[[Tell], Tell
 
 @pytest.mark.parametrize("told", SCENARIOS, ids=lambda told: told.story)
 def test_the_figures_are_these_in_whatever_order_the_records_come(told: Scenario) -> None:
+    assert len({ask.told for ask in told.figures}) == len(told.figures), "two asks have one name"
     office = Office()
     told.tell(office)
     straight = office.log.records
@@ -264,6 +265,20 @@ def _(office: Office) -> None:
 def _(office: Office) -> None:
     office.states(wajib({DESA: 700}), arrives=date(2018, 1, 5))
     office.states(wajib({DESA: 7}), arrives=date(2018, 1, 8))
+
+
+@scenario(
+    "two regencies call their denominators of a semester by its name, and each keeps its own",
+    {
+        coverage(MARCH): (7, 0, 7, "0.00", 0),
+        coverage(MARCH, regency="64.72"): (9, 0, 9, "0.00", 0),
+        coverage(MARCH, regency="64.72", known_at=date(2018, 1, 7)): (90, 0, 90, "0.00", 0),
+    },
+)
+def _(office: Office) -> None:
+    office.states(wajib({DESA: 7}), arrives=date(2018, 1, 5))
+    office.states(wajib({"64.72.01.1001": 90}), arrives=date(2018, 1, 6))
+    office.states(wajib({"64.72.01.1001": 9}), arrives=date(2018, 1, 8))
 
 
 @scenario(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
+from msgspec import structs
+
 from projections.facts import Fact, known_order
 from projections.memory_store import MemoryStore
 from projections.person.facts import (
@@ -152,7 +154,7 @@ class Oracle:
 
     @cached_property
     def _published(self) -> list[Tree | Denominators]:
-        """Return what is valid by the day, the oldest first; each version as it was told last."""
+        """Return what is valid by the day, oldest first: of each version and regency the last."""
         found: list[Tree | Denominators] = []
         for _, raw, *_ in self.store.tables()["reference"]:
             assert isinstance(raw, bytes)
@@ -161,8 +163,11 @@ class Oracle:
                 for fact in (decode_references(raw) if raw else [])
                 if fact.counts and isinstance(fact.data, Tree | Denominators)
             ]
-            if told and (last := max(told, key=known_order).data).valid_from <= self.as_of:
-                found.append(last)
+            last: dict[str, Tree | Denominators] = {}
+            for fact in sorted(told, key=known_order):
+                regencies = {code[:REGENCY] for code in _codes_stated(fact.data)}
+                last |= {regency: _of_regency(fact.data, regency) for regency in regencies}
+            found += [one for one in last.values() if one.valid_from <= self.as_of]
         return sorted(found, key=lambda one: (one.valid_from, one.version))
 
     @cached_property
@@ -188,22 +193,19 @@ class Oracle:
     def _steps(self) -> list[tuple[date, dict[str, str]]]:
         """Return the re-codings that stand, the oldest first."""
         trees = [one for one in self._published if isinstance(one, Tree)]
-        return [
-            (
-                tree.valid_from,
-                {
-                    old: new
-                    for old, new in tree.mapping.items()
-                    if not any(
-                        other.valid_from == tree.valid_from
-                        and other.version > tree.version
-                        and any(lies_in(one.code, new[:REGENCY]) for one in other.regions)
-                        for other in trees
-                    )
-                },
+        steps: dict[tuple[date, str], dict[str, str]] = {}
+        for tree in trees:
+            steps.setdefault((tree.valid_from, tree.version), {}).update(
+                (old, new)
+                for old, new in tree.mapping.items()
+                if not any(
+                    other.valid_from == tree.valid_from
+                    and other.version > tree.version
+                    and any(lies_in(one.code, new[:REGENCY]) for one in other.regions)
+                    for other in trees
+                )
             )
-            for tree in trees
-        ]
+        return [(valid_from, mapping) for (valid_from, _), mapping in steps.items()]
 
     @cached_property
     def _targets(self) -> set[str]:
@@ -276,6 +278,24 @@ class Oracle:
         """Return every code that may have become this one: of its end, or named by a re-coding."""
         olds = {old for _, mapping in self._steps for old in mapping}
         return olds | {old + code[len(old) :] for old in olds if len(old) < len(code)}
+
+
+def _codes_stated(published: Tree | Denominators) -> set[str]:
+    if isinstance(published, Denominators):
+        return {row.desa for row in published.rows}
+    return {*(one.code for one in published.regions), *published.mapping.values()}
+
+
+def _of_regency(published: Tree | Denominators, regency: str) -> Tree | Denominators:
+    """Return what is stated of one regency."""
+    if isinstance(published, Denominators):
+        rows = tuple(row for row in published.rows if row.desa[:REGENCY] == regency)
+        return structs.replace(published, rows=rows)
+    return structs.replace(
+        published,
+        regions=tuple(one for one in published.regions if one.code[:REGENCY] == regency),
+        mapping={old: new for old, new in published.mapping.items() if new[:REGENCY] == regency},
+    )
 
 
 def recoded(mapping: Mapping[str, str], code: str) -> str:

@@ -178,7 +178,8 @@ def coverage(
         percent = None if row.percent is None else str(row.percent)
         return (row.wajib, row.recorded, row.unrecorded, percent, row.date_unknown)
 
-    return Ask(f"coverage {region} as of {as_of} known at {known_at} {rule}", of)
+    asked = f"coverage {regency} {region} {level} as of {as_of} known at {known_at} {rule}"
+    return Ask(asked, of)
 
 
 def remarks(as_of: date = DAY_MAX, *, level: Level = Level.DESA) -> Ask:

@@ -360,6 +360,19 @@ def test_codes_of_bps_are_told_from_the_published_ones_by_a_dry_run_alone(
 
 
 @pytest.mark.usefixtures("office")
+def test_a_dry_run_knows_each_regency_of_a_version_that_was_stated_of_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.csv"
+    kutai_timur = "kode,nama\n64.08,Kutai Timur\n64.08.06,Busang\n"
+    publish_regions(path, text=kutai_timur)
+    publish_regions(path, text="kode,nama\n64.72,Samarinda\n")
+    capsys.readouterr()
+    assert publish_regions(path, "--dry-run", text=kutai_timur) == 0
+    assert "against it: 0 added, 0 removed, 0 changed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("office")
 def test_a_kecamatan_as_bps_numbers_it_is_no_kemendagri_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
