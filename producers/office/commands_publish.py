@@ -29,6 +29,7 @@ from producers.office.stating import checked, office_ms, publish
 from producers.office.statuses import read_statuses
 from producers.office.sukets import read_sukets
 from producers.office.table import Table
+from rekam.domain.errors import Misconfigured
 from rekam.domain.events import (
     CohortEntryListed,
     CohortEntryResolved,
@@ -268,6 +269,9 @@ def publish_cohort(
     settings = settings_of(context)
     record = PublishedRecord.of(settings)
     read = read_list(table)
+    if kept := record.entries_kept(cohort, version, {row.entry for row in read.rows}):
+        fault = f"--version: it was published with entries that {table} lacks: {_listed(kept)}"
+        raise Misconfigured([f"{fault}. No version gives an entry up: publish another one"])
     facts: list[EventData] = [
         checked(
             CohortPublished,

@@ -7,7 +7,9 @@ import msgspec
 
 from producers.office import columns
 from producers.office.columns import Column
+from producers.office.grid import Cell
 from producers.office.table import Table, read_table
+from rekam.domain.buckets import RESERVED
 
 
 class EntryRow(msgspec.Struct, frozen=True):
@@ -26,6 +28,14 @@ class ResolvedRow(msgspec.Struct, frozen=True):
     bucket: str
 
 
+def _bucket(cell: Cell) -> str:
+    """Return a bucket; without a word in the cell, nothing is said of the entry."""
+    found = columns.label(cell)
+    if found in RESERVED:
+        raise columns.BadCell(f"no source can say {found}: leave it empty, or the row out")
+    return found
+
+
 _ENTRY: Final = Column(
     "entry", ("entry", "no", "nomor", "no urut", "nomor urut", "number"), columns.count
 )
@@ -40,9 +50,9 @@ _LISTED: Final = (
         is_required=False,
     ),
     Column("code", ("code", "kode", "kode kpu", "kpu code"), columns.label, is_required=False),
-    Column("bucket", _BUCKET_TITLES, columns.label, is_required=False),
+    Column("bucket", _BUCKET_TITLES, _bucket, is_required=False),
 )
-_RESOLVED: Final = (_ENTRY, Column("bucket", _BUCKET_TITLES, columns.label))
+_RESOLVED: Final = (_ENTRY, Column("bucket", _BUCKET_TITLES, _bucket))
 
 
 def read_list(path: Path) -> Table[EntryRow]:

@@ -8,7 +8,7 @@ published is not in it.
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -136,6 +136,17 @@ class PublishedRecord:
         """Return what was stated last of a list."""
         found = [one for one in self.publications("cohort") if one.cohort == cohort]
         return found[-1] if found else None
+
+    def entries_kept(self, cohort: str, version: str, entries: Collection[int]) -> list[str]:
+        """Return the entries that were stated of a version of a list and are not in `entries`."""
+        told = {str(entry) for entry in entries}
+        return [
+            entry
+            for one in self.publications("cohort")
+            if (one.cohort, one.version) == (cohort, version)
+            for entry in one.figures
+            if entry not in told
+        ]
 
     def person_digest(self, *parts: str | None) -> str:
         """Return what stands for an entry here, so that no NIK does.

@@ -11,11 +11,12 @@ from projections.cohort.codes import KpuMeaning, kpu_meaning
 from projections.cohort.contributions import EVERY_VERSION
 from projections.cohort.facts import decode_facts, entry_keys
 from projections.cohort.rules import CohortRule, read_buckets
-from projections.cohort.state import CONFLICT_RULE, RESIDUAL, EntryState, entry_state, in_order
+from projections.cohort.state import CONFLICT_RULE, EntryState, entry_state, in_order
 from projections.facts import Fact, known_days
 from projections.reading import Connection
 from projections.reference.facts import CohortHead, reference_key
 from projections.reference.facts import decode_facts as decode_references
+from rekam.domain.buckets import RESIDUAL
 from rekam.domain.clocks import OfficeZone
 from rekam.runtime.queries import load_queries
 

@@ -15,13 +15,10 @@ from typing import Final, TypeVar
 
 from projections.cohort.facts import EntryFact, Listed, Resolved
 from projections.facts import Fact, known_order
+from rekam.domain.buckets import RESIDUAL, UNLISTED
 from rekam.domain.clocks import OfficeZone
 
 CONFLICT_RULE: Final = "evidence-first/v1"
-RESIDUAL: Final = "unresolved"
-"""Bucket of the entries of which no source has said anything."""
-UNLISTED: Final = "unlisted"
-"""Bucket of resolutions that name an entry which no list has (yet)."""
 NOT_FOUND: Final = frozenset({"not_found", "tidak_ditemukan"})
 """Buckets that say that somebody looked and found nobody."""
 

@@ -10,8 +10,9 @@ from projections.cohort.comparison import compare
 from projections.cohort.facts import EntryData, EntryFact, Listed, Resolved
 from projections.cohort.reads import CohortEntry
 from projections.cohort.rules import read_buckets
-from projections.cohort.state import RESIDUAL, UNLISTED, entry_state
+from projections.cohort.state import entry_state
 from projections.facts import COUNTS, Fact
+from rekam.domain.buckets import RESIDUAL, UNLISTED
 from rekam.domain.clocks import OfficeZone
 
 ZONE = OfficeZone("Asia/Makassar")

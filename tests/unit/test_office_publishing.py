@@ -217,6 +217,39 @@ def test_a_dry_run_of_a_list_tells_entries_and_never_a_nik(
     assert NIK not in told
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_version_of_a_list_gives_no_entry_up(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    """Entries are facts: the dry run would promise a removal that no fold makes."""
+    path = tmp_path / "list.csv"
+    arguments = ["office", "publish-cohort", str(path), "--cohort", "lapas", "--title", "Lapas"]
+    arguments += ["--source", "KPU", *more, "--version"]
+    path.write_text("entry,bucket\n1,tercetak\n2,\n")
+    assert run([*(one for one in arguments if one != "--dry-run"), "1"]) == TRY_AGAIN
+    before = stated(office, "kpu")
+    path.write_text("entry,bucket\n1,tercetak\n3,\n")
+    assert run([*arguments, "1"]) == MISUSE
+    assert "lacks: 1 (2). No version gives an entry up" in capsys.readouterr().err
+    assert stated(office, "kpu") == before
+    assert run([*arguments, "2"]) == (0 if more else TRY_AGAIN)
+
+
+@pytest.mark.parametrize("command", ["publish-cohort", "resolve-cohort"])
+@pytest.mark.parametrize("bucket", ["unresolved", "unlisted"])
+def test_no_source_can_say_that_nobody_has_said_anything(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, bucket: str
+) -> None:
+    path = tmp_path / "found.csv"
+    path.write_text(f"no,hasil\n7,tercetak\n8,{bucket}\n")
+    arguments = ["office", command, str(path), "--cohort", "lapas", "--source", "koran"]
+    if command == "publish-cohort":
+        arguments += ["--version", "1", "--title", "Lapas"]
+    assert run(arguments) == MISUSE
+    assert f"row 3: column bucket: no source can say {bucket}" in capsys.readouterr().err
+    assert not (office.home / "office").exists()
+
+
 def test_another_source_states_what_it_found(
     office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

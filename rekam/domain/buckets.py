@@ -1,0 +1,9 @@
+"""Buckets of a list that no source can name: they say that nobody did, or of what."""
+
+from typing import Final
+
+RESIDUAL: Final = "unresolved"
+"""Bucket of the entries of which no source has said anything."""
+UNLISTED: Final = "unlisted"
+"""Bucket of resolutions that name an entry which no list has (yet)."""
+RESERVED: Final = frozenset({RESIDUAL, UNLISTED})
