@@ -1,5 +1,6 @@
 """Statements about one person, whose NIK no command line ever holds."""
 
+import re
 import sys
 from typing import Final, get_args, get_type_hints
 
@@ -16,9 +17,12 @@ from rekam.domain.events import (
     Nik,
     RecordingWithdrawn,
 )
+from rekam.domain.niks import holds_nik
 from rekam.runtime.invocation import settings_of
 
 _INPUT_CHARACTERS_MAX: Final = 64
+_RECORDING: Final = re.compile(r"[a-z0-9.-]{1,64}/[1-9]\d*/[1-9]\d*", re.ASCII)
+"""Id of an event. Another word names nothing, and would settle no case, whatever it says."""
 
 
 def _choices(name: str) -> tuple[str, ...]:
@@ -96,6 +100,11 @@ def resolve_duplicate(
         faults.append("--withdraw goes with --outcome wrong_nik, and it with that")
     if producer is not None and not withdrawn:
         faults.append("--withdraw-from goes with --withdraw")
+    faults += [
+        "--recording: wanted PRODUCER/EPOCH/SEQ, as the lookup shows a recording"
+        for name in looked_at
+        if not _RECORDING.fullmatch(name) and not holds_nik(name)
+    ]
     if faults:
         raise Misconfigured(faults)
     nik = _nik()

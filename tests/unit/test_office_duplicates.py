@@ -68,6 +68,8 @@ def test_a_dry_run_states_nothing(office: Settings, capsys: pytest.CaptureFixtur
         ),
         ((*LOOKED_AT, "--outcome", "same_person", "--recording", NIK), "holds a NIK"),
         ((*LOOKED_AT, "--outcome", "guessed"), "'guessed' is not one of"),
+        ((*LOOKED_AT, "--outcome", "same_person", "--recording", "r-3"), "wanted PRODUCER/EPOCH"),
+        (("--outcome", "same_person", "--recording", "recorder-01/1/07"), "wanted PRODUCER/EPOCH"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
