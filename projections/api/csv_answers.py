@@ -86,15 +86,20 @@ def changes_csv(answer: Stated[answers.CoverageChanges]) -> bytes:
 
 
 def verification_csv(answer: Stated[answers.Verification]) -> bytes:
-    """Return a row for each region and status, and the totals last."""
+    """Return a row for each region and status, and the totals last.
+
+    `known_at` is the day of the statuses, which `as_of` does not bind.
+    """
     figures = answer.figures
-    lines: list[Sequence[Cell]] = [("region", "name", "status", "people", "stuck", "as_of")]
+    header = ("region", "name", "status", "people", "stuck", "as_of", "known_at")
+    lines: list[Sequence[Cell]] = [header]
     every = [(row.region, row.name, row) for row in figures.rows]
     for region, name, row in [*every, ("total", None, figures.totals)]:
         for status, people in row.statuses.items():
             ages = row.ages.get(status)
             stuck = None if ages is None else ages.stuck
-            lines.append((region, name, status, people, stuck, answer.state.as_of))
+            days = (answer.state.as_of, answer.state.known_at)
+            lines.append((region, name, status, people, stuck, *days))
     return _written(lines)
 
 

@@ -168,9 +168,9 @@ async def test_the_api_answers_as_of_a_day_and_as_csv(database: str) -> None:
         assert found["totals"]["ages"][SENT]["stuck"] == 1
         sheet = await client.get("/v1/verification?region=64.08&as_of=2018-04-11&format=csv")
         assert sheet.text.splitlines() == [
-            "region,name,status,people,stuck,as_of",
-            "64.08.04,,SENT_FOR_ENROLLMENT,1,1,2018-04-11",
-            "total,,SENT_FOR_ENROLLMENT,1,1,2018-04-11",
+            "region,name,status,people,stuck,as_of,known_at",
+            f"64.08.04,,SENT_FOR_ENROLLMENT,1,1,2018-04-11,{TODAY}",
+            f"total,,SENT_FOR_ENROLLMENT,1,1,2018-04-11,{TODAY}",
         ]
 
 
