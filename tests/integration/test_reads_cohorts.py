@@ -281,6 +281,13 @@ async def test_a_snapshot_is_signed_and_vouches_for_figures_and_entries(client: 
     assert (told.total, told.residual) == (427, 33)
     assert (told.as_of, told.known_at) == (date(2018, 3, 31), date(2018, 3, 31))
     assert told.sources["koran"] == {"tidak_ditemukan": 186}
+    shown = await figures(client, version="1", as_of="2018-03-31", known_at="2018-03-31")
+    same = ("cohort", "version", "title", "source", "announced", "rule", "codes", "parts")
+    assert {name: getattr(told, name) for name in same} == {name: shown[name] for name in same}
+    assert told.codes == {"11": PUBLISHED["belum_rekam"]}
+    assert told.sources == {one["source"]: one["buckets"] for one in shown["sources"]}
+    disputed = shown["disputed"]
+    assert (told.conflict_rule, told.disputed) == (disputed["rule"], disputed["buckets"])
     entries: list[dict[str, Any]] = []
     for cursor in ("0", "400"):
         page = await figures(client, "/entries", version="1", limit="400", cursor=cursor)

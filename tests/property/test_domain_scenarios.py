@@ -913,6 +913,26 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "nothing but a status of a year that has not come: no status, no duplicate, also when it comes",
+    {
+        statuses(): {"BIO_CAPTURED": 2},
+        ages(): {},
+        coverage(): (None, 1, None, None, 1),
+        coverage(rule="duplicates-excluded/v1"): (None, 1, None, None, 1),
+        cases(): {},
+    },
+)
+def _(office: Office) -> None:
+    device, centre = office.enrol("dev"), office.enrol("centre", "centre")
+    office.says(device, captured(1), on=YESTERDAY)
+    device.boot = "never-anchored"
+    office.says(device, captured(2), on=YESTERDAY)
+    for number in (1, 2, 3):
+        office.says(centre, shown(number, "DUPLICATE_RECORD", date(2081, 3, 5)), on=TODAY)
+    office.says(centre, shown(4, "SENT_FOR_ENROLLMENT", date(2081, 3, 5)), on=TODAY)
+
+
+@scenario(
     "a code that nobody knows stays raw; a status and a letter before any recording record nobody",
     {
         statuses(): {"STATUS_BARU_9": 1},
