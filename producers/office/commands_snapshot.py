@@ -29,6 +29,8 @@ def check_snapshot(context: click.Context, *, snapshot: Path, key: Path | None) 
     click.echo(f"signed by {trusted.id}: {_words(told)}")
     for bucket, entries in told.buckets.items():
         click.echo(f"  {bucket}: {entries}")
+    if told.unlisted:
+        click.echo(f"beside them, not in the list: {told.unlisted}")
 
 
 def _words(told: CohortSnapshot) -> str:

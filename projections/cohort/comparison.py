@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from projections.cohort.reads import CohortEntry
+from rekam.domain.buckets import UNLISTED
 
 
 class EntryMove(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,11 @@ class Comparison:
 
 
 def compare(former: Sequence[CohortEntry], later: Sequence[CohortEntry]) -> Comparison:
-    """Return how a list's later version differs from the former one; both by number."""
+    """Return how a list's later version differs from the former one; both by number.
+
+    A number that a version does not have was not added or removed by what a source says of it.
+    """
+    former, later = _listed(former), _listed(later)
     pairs = _pairs(former, later)
     matched_former = {entry.entry for entry, _ in pairs}
     matched_later = {entry.entry for _, entry in pairs}
@@ -72,6 +77,10 @@ def compare(former: Sequence[CohortEntry], later: Sequence[CohortEntry]) -> Comp
             for (one, other), count in sorted(moves.items())
         ],
     )
+
+
+def _listed(entries: Sequence[CohortEntry]) -> Sequence[CohortEntry]:
+    return [entry for entry in entries if entry.bucket != UNLISTED]
 
 
 def _pairs(

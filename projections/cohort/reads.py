@@ -16,7 +16,7 @@ from projections.facts import Fact, known_days
 from projections.reading import Connection
 from projections.reference.facts import CohortHead, reference_key
 from projections.reference.facts import decode_facts as decode_references
-from rekam.domain.buckets import RESIDUAL
+from rekam.domain.buckets import RESIDUAL, UNLISTED
 from rekam.domain.clocks import OfficeZone
 from rekam.runtime.queries import load_queries
 
@@ -67,8 +67,11 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True):
     rule: CohortRule
     """How buckets are read."""
     total: int
+    """Entries that arrived."""
     buckets: dict[str, int]
-    """Entries by bucket. `unlisted` are resolutions of entries that no list has (yet)."""
+    """Entries by bucket."""
+    unlisted: int
+    """Numbers of which a source has said something and which the list does not have (yet)."""
     parts: dict[str, dict[str, int]]
     """Of a bucket, those that another bucket counts by itself under the rule `exclusive/v1`."""
     residual: int
@@ -152,6 +155,7 @@ async def find_cohort(
     words: dict[str, dict[str, int]] = {}
     for row in await connection.fetch(_QUERIES["sum_claims"], *days):
         words.setdefault(row["source"], {})[row["bucket"]] = row["entries"]
+    unlisted = entries.pop(UNLISTED, 0)
     # Codes and disputes of one bucket may take each other back: a bucket of nobody is none.
     buckets, parts = read_buckets({name: n for name, n in entries.items() if n}, rule)
     head = heads.of(chosen)
@@ -165,6 +169,7 @@ async def find_cohort(
         rule=rule,
         total=sum(buckets.values()),
         buckets=buckets,
+        unlisted=unlisted,
         parts=parts,
         residual=buckets.get(RESIDUAL, 0),
         codes={code: count for code, count in codes.items() if count},

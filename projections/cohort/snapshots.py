@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from msgspec import UNSET
+
 from projections.cohort.reads import Cohort, CohortEntry, Moment
 from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash
 
@@ -24,6 +26,7 @@ def snapshot_of(cohort: Cohort, entries: Iterable[CohortEntry], moment: Moment) 
         conflict_rule=cohort.disputed.rule,
         total=cohort.total,
         buckets=cohort.buckets,
+        unlisted=cohort.unlisted or UNSET,
         parts=cohort.parts,
         residual=cohort.residual,
         codes=cohort.codes,

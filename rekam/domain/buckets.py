@@ -5,5 +5,5 @@ from typing import Final
 RESIDUAL: Final = "unresolved"
 """Bucket of the entries of which no source has said anything."""
 UNLISTED: Final = "unlisted"
-"""Bucket of resolutions that name an entry which no list has (yet)."""
+"""Bucket of numbers of which a source has said something and which no list has (yet)."""
 RESERVED: Final = frozenset({RESIDUAL, UNLISTED})

@@ -50,6 +50,8 @@ class CohortSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     conflict_rule: str
     total: int
     buckets: dict[str, int]
+    unlisted: int | msgspec.UnsetType = msgspec.UNSET
+    """Numbers of which something was said and which the list does not have; absent: none."""
     parts: dict[str, dict[str, int]]
     residual: int
     codes: dict[str, int]

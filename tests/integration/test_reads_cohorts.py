@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from projections.api.database import SESSION
 from projections.api.settled import CLOCKS_APART_MS_MAX
@@ -115,6 +116,33 @@ async def test_without_a_version_the_latest_is_answered(client: Client) -> None:
     assert answer["buckets"] == {"tercetak": 1, "unresolved": 1}
     [listed] = (await client.figures("/v1/cohorts"))["cohorts"]
     assert (listed["version"], listed["total"]) == ("2", 2)
+
+
+async def test_what_is_said_of_a_number_that_the_list_lacks_stands_beside_it(
+    database: str,
+) -> None:
+    """The buckets sum to the list, and two versions differ by what they have."""
+    rows = bontang()
+    second_version(rows)
+    for number in (428, 999):
+        rows.entry(Resolved(LIST, number, "tercetak", "KPU", "2"), known=APRIL)
+    await rows.write(database)
+    async with serving(database) as client:
+        answer = await figures(client)
+        page = await figures(client, "/entries")
+        compared = await figures(client, "/comparison", version_from="1")
+        told = opened(await snapshot(client, known_at="2018-04-10"))
+        former = opened(await snapshot(client, known_at="2018-04-10", version="1"))
+    assert (answer["buckets"], answer["total"]) == ({"tercetak": 1, "unresolved": 1}, 2)
+    assert answer["unlisted"] == 2
+    assert [one["entry"] for one in page["entries"]] == [1, 2, 428, 999]
+    assert page["entries"][-1]["bucket"] == "unlisted"
+    assert (compared["added"], compared["removed"], compared["total_to"]) == (1, 426, 2)
+    assert (told.buckets, told.total, told.unlisted) == (answer["buckets"], 2, 2)
+    assert told.entries_sha256 == entries_hash(
+        (one["entry"], one["code"], one["bucket"]) for one in page["entries"]
+    )
+    assert (former.total, former.unlisted) == (427, UNSET)
 
 
 async def test_a_version_that_is_none_is_404_with_its_own_code(client: Client) -> None:

@@ -56,6 +56,12 @@ def reason(raw: bytes) -> str:
     return caught.value.reason
 
 
+def test_numbers_that_the_list_lacks_are_told_where_there_are_any() -> None:
+    more = msgspec.structs.replace(SNAPSHOT, unlisted=2)
+    assert open_snapshot(sign_snapshot(more, KEY), TRUSTED) == more
+    assert b"unlisted" not in base64.b64decode(msgspec.json.decode(RAW)["payload"])
+
+
 def test_what_was_signed_is_read_back() -> None:
     assert open_snapshot(RAW, TRUSTED) == SNAPSHOT
 
@@ -108,6 +114,11 @@ def test_an_office_checks_its_own_snapshot_and_anothers_with_its_key(
     told = capsys.readouterr().out
     assert "lapas version 1, as of 2018-03-31, as known at 2018-04-10" in told
     assert "terverifikasi: 184" in told
+    assert "not in the list" not in told
+    more = msgspec.structs.replace(SNAPSHOT, unlisted=2)
+    file.write_bytes(sign_snapshot(more, load_snapshot_key(settings)))
+    assert run(["office", "check-snapshot", str(file)]) == 0
+    assert "beside them, not in the list: 2" in capsys.readouterr().out
     file.write_bytes(RAW)
     assert run(["office", "check-snapshot", str(file)]) == 2
     assert "snapshot_untrusted" in capsys.readouterr().err
