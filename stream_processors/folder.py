@@ -65,7 +65,8 @@ class PostgresFolder:
                     (
                         f"the tables were folded under {found}; the settings and key files now say "
                         f"{self.rules.id}. Restore what was changed, or make the tables anew: "
-                        "`rekam projection rebuild --switch`"
+                        "`rekam projection rebuild --switch` (`rekam up --rebuild` where that runs "
+                        "the servers)"
                     )
                 ]
             )

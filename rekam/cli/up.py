@@ -69,8 +69,15 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
     show_default=True,
     help="How many fold, each on a core of its own. They share the work.",
 )
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First make all tables anew from the log, as settings and key files now say.",
+)
 @click.pass_context
-def up(context: click.Context, *, demo: bool, until_drained: bool, processors: int) -> None:
+def up(
+    context: click.Context, *, demo: bool, until_drained: bool, processors: int, rebuild: bool
+) -> None:
     """Run everything on this machine until Ctrl-C.
 
     Kafka and PostgreSQL (unless REKAM_KAFKA and REKAM_POSTGRES name existing ones), the processor,
@@ -91,6 +98,7 @@ def up(context: click.Context, *, demo: bool, until_drained: bool, processors: i
                 demo=demo,
                 until_drained=until_drained,
                 processors=processors,
+                rebuild=rebuild,
             )
             interrupted = asyncio.run(machine.run())
     finally:
@@ -108,6 +116,7 @@ class Machine:
     demo: bool = field(kw_only=True)
     until_drained: bool = field(kw_only=True)
     processors: int = field(kw_only=True)
+    rebuild: bool = field(kw_only=True)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first SIGINT or SIGTERM."""
     _kafka: EmbeddedKafka | None = None
@@ -137,7 +146,9 @@ class Machine:
         try:
             async with AsyncExitStack() as stack:
                 endpoints = await self._unless_stopping(self._begin(stack))
-                if endpoints is not None:
+                if endpoints is not None and self.rebuild:
+                    await self._unless_stopping(self._make_anew())
+                if endpoints is not None and not self.stopping.is_set():
                     await self._serve(endpoints)
         finally:
             self.display.say("berhenti / stopped")
@@ -204,6 +215,22 @@ class Machine:
             for server in (self._kafka, self._postgres):
                 if server is not None:
                     tasks.create_task(server.stop())
+
+    async def _make_anew(self) -> None:
+        """Fold the log into new tables, before anybody folds under settings that the old lack."""
+        self.display.say("membangun ulang tabel dari log / making the tables anew from the log")
+        path = self.settings.home / "log" / "rebuild.log"
+        command = rekam_command("projection", "rebuild", "--switch", config=self.invocation.config)
+        code, output = await output_of("rebuild", command, log_path=path)
+        with path.open("ab") as file:
+            file.write(output)
+        if code:
+            told = path.read_text(errors="replace").strip().splitlines()
+            words = f"the rebuild ended with code {code}: {told[-1] if told else 'no word'}"
+            fault = f"{words}. The tables are as they were; see {path}"
+            if code == Misconfigured.exit_code:
+                raise Misconfigured([fault])
+            raise Unavailable(fault)
 
     # Serving
 

@@ -8,6 +8,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -192,11 +193,7 @@ async def test_existing_servers_are_used_and_none_is_started(
         (tmp_path / "request.json").write_text(request)
         enrolment = (str(tmp_path / "request.json"), "--place", "64.08.04")
         assert (await rekam(up, "office", "enrol", *enrolment))[0] == 0
-
-        async def is_folded() -> bool:
-            return await status_of(up, "/v1/devices/recorder-1") == 200
-
-        await until(is_folded)
+        await until(partial(_is_known, up))
         key = load_receipt_public(Settings.load(up.environ))
         receipts = Receipts(breakable_kafka.bootstrap, RECEIPTS, trusted={key.id: key})
         enrolled = await receipts.until_it_is_of("recorder-1")
@@ -229,6 +226,40 @@ def _taken_last(path: Path) -> set[str]:
     lines = path.read_text().splitlines() if path.exists() else []
     found = [json.loads(line) for line in lines if '"positions_taken"' in line]
     return set(found[-1]["partitions"]) if found else set()
+
+
+async def test_other_settings_come_into_force_by_a_rebuild(tmp_path: Path) -> None:
+    """The servers run inside `rekam up` alone: what it asks for must be had of itself."""
+    other = {"REKAM_TIME_ZONE": "Asia/Jakarta"}
+    async with RunningUp(tmp_path) as up:
+        await up.until_it_prints("is running")
+        device = ("--producer", "recorder-1", "--home", str(tmp_path / "device"))
+        _, request, _ = await rekam(up, "device", "init", "--in-container-layer", *device)
+        (tmp_path / "request.json").write_text(request)
+        enrolment = (str(tmp_path / "request.json"), "--place", "64.08.04")
+        assert (await rekam(up, "office", "enrol", *enrolment))[0] == 0
+        await until(partial(_is_known, up))
+        assert await up.end(signal.SIGTERM) == 0
+    async with RunningUp(tmp_path, settings=other) as up:
+        assert await up.end() == 2
+        assert "`rekam up --rebuild`" in up.errors
+    async with RunningUp(tmp_path, "--rebuild", settings=other) as up:
+        await up.until_it_prints("is running")
+        await until(partial(_is_known, up))
+        _, standing, _ = await rekam(up, "projection", "list", "--json")
+        assert "Asia/Jakarta" in json.loads(standing)["settings"]
+        assert await up.end(signal.SIGTERM) == 0
+
+
+async def test_a_rebuild_of_nothing_says_so(tmp_path: Path) -> None:
+    async with RunningUp(tmp_path, "--rebuild") as up:
+        assert await up.end() == 2
+        assert "the rebuild ended with code 2" in up.errors
+        assert "nothing is folded" in up.errors
+
+
+async def _is_known(up: RunningUp) -> bool:
+    return await status_of(up, "/v1/devices/recorder-1") == 200
 
 
 async def test_until_drained_without_demo_is_misuse(tmp_path: Path) -> None:
