@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 
+from rekam.domain.buckets import RESERVED
 from rekam.domain.errors import EventRejected, Held
 from rekam.domain.json_text import (
     DEPTH_MAX,
@@ -28,6 +29,11 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 """A person's words. They are shown, so no NIK may stand in them."""
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Bucket = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=64, pattern=rf"^(?!({'|'.join(sorted(RESERVED))})\Z)"),
+]
+"""A list's bucket. No source can say those that tell that none has said anything, or of what."""
 Nik = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{16}\Z")]
 """Sixteen digits. Nothing is derived from them: domicile and birth data change, it does not."""
 
@@ -319,7 +325,7 @@ class CohortEntryResolved(_Data, frozen=True):
 
     cohort: Label
     entry: Count
-    bucket: Label
+    bucket: Bucket
     source: Text
     version: Label | None = None
     """The version of the list whose number it is; without it, the number of every version."""
@@ -475,7 +481,7 @@ _SHOWN: Final[dict[type, tuple[str, ...]]] = {
         field
         for field, hint in get_type_hints(struct, include_extras=True).items()
         for hints in [(hint, *get_args(hint))]
-        if Text in hints or (Label in hints and struct not in _OF_MACHINES)
+        if {Text, Bucket} & set(hints) or (Label in hints and struct not in _OF_MACHINES)
     )
     for struct in TYPE_NAMES
 }

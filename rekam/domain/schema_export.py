@@ -46,7 +46,7 @@ def _for_ecmascript(schema: object) -> object:
     match schema:
         case dict():
             return {
-                name: value.removesuffix(_END_IN_PYTHON) + _END_IN_ECMASCRIPT
+                name: value.replace(_END_IN_PYTHON, _END_IN_ECMASCRIPT)
                 if name == "pattern" and isinstance(value, str)
                 else _for_ecmascript(value)
                 for name, value in schema.items()

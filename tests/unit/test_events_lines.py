@@ -35,6 +35,11 @@ def captured(**changes: object) -> bytes:
     return line("recording.captured.v1", data=CAPTURED | changes)
 
 
+def resolved(**changes: object) -> bytes:
+    data = {"cohort": "lapas", "entry": 1, "bucket": "tercetak", "source": "KPU"}
+    return line("cohort.entry_resolved.v1", data=data | changes)
+
+
 def refusal(raw: bytes) -> str:
     with pytest.raises((EventRejected, Held)) as raised:
         decode(raw)
@@ -109,6 +114,9 @@ def test_an_event_of_the_largest_size_is_read_and_one_byte_more_is_not() -> None
         (captured(quality={"face": 101}), "rejected schema_invalid"),
         (captured(components={str(n): "x" for n in range(17)}), "rejected schema_invalid"),
         (captured(operator=""), "rejected schema_invalid"),
+        (resolved(bucket="unresolved"), "rejected schema_invalid"),
+        (resolved(bucket="unlisted"), "rejected schema_invalid"),
+        (resolved(bucket="b" * 65), "rejected schema_invalid"),
         (line("recording.captured.v2"), "held unknown_type"),
         (line(NIK), "held unknown_type"),
         (line(note=1), "held unknown_field"),
@@ -117,6 +125,10 @@ def test_an_event_of_the_largest_size_is_read_and_one_byte_more_is_not() -> None
 )
 def test_a_line_that_cannot_count_says_why(raw: bytes, expected: str) -> None:
     assert refusal(raw) == expected
+
+
+def test_a_bucket_that_only_begins_like_a_reserved_one_is_a_source_s_word() -> None:
+    assert decode(resolved(bucket="unresolved yet")).type == "cohort.entry_resolved.v1"
 
 
 def test_a_further_element_of_a_region_is_held_like_any_unknown_field() -> None:
