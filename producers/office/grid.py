@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -158,26 +159,26 @@ def _csv(path: Path, text: str, delimiter: str) -> Iterator[Line]:
 
 
 def _sql(path: Path, text: str) -> Sheet:
-    lines: list[Line] = []
-    header: tuple[str, ...] | None = None
-    """Columns of the first statement that names any; those after it are brought into its order."""
-    for found in sql_tuples(text):
-        if len(lines) > ROWS_MAX:
-            raise TableRejected(path=path, faults=[f"more than {ROWS_MAX} rows; split it"])
-        if isinstance(found, SqlFault):
-            tuple_of = "" if found.number is None else f", tuple {found.number}"
-            lines.append(Line(f"line {found.line}{tuple_of}", fault=found.fault))
-            continue
-        if header is None and found.columns is not None:
-            header = found.columns
-            lines.append(Line(f"line {found.line}", header))
-        label = f"line {found.line}, tuple {found.number}"
-        if (values := _ordered(found, header)) is None:
-            lines.append(Line(label, fault="its statement names other columns than the first one"))
-        else:
-            cells = tuple(None if value is None else plain(value) for value in values)
-            lines.append(Line(label, cells))
+    found = list(islice(sql_tuples(text), ROWS_MAX + 1))
+    if len(found) > ROWS_MAX:
+        raise TableRejected(path=path, faults=[f"more than {ROWS_MAX} rows; split it"])
+    named = next((one for one in found if isinstance(one, SqlTuple) and one.columns), None)
+    header = None if named is None else named.columns
+    # It stands before all tuples: what stands above a header is taken for a heading.
+    lines = [] if named is None else [Line(f"line {named.line}", named.columns or ())]
+    lines += [_sql_line(one, header) for one in found]
     return Sheet(tuple(lines))
+
+
+def _sql_line(found: SqlTuple | SqlFault, header: tuple[str, ...] | None) -> Line:
+    """Return a tuple by the columns that the first statement names which names any."""
+    tuple_of = "" if found.number is None else f", tuple {found.number}"
+    label = f"line {found.line}{tuple_of}"
+    if isinstance(found, SqlFault):
+        return Line(label, fault=found.fault)
+    if (values := _ordered(found, header)) is None:
+        return Line(label, fault="its statement names other columns than the first one")
+    return Line(label, tuple(None if value is None else plain(value) for value in values))
 
 
 def _ordered(found: SqlTuple, header: tuple[str, ...] | None) -> Sequence[str | None] | None:

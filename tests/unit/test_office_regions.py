@@ -95,6 +95,20 @@ def test_every_bad_tuple_is_named_by_its_line(sql: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("INSERT INTO w (kode,nama) VALUES ('11', upper('Aceh'));", "a tuple of something else"),
+        ("INSERT INTO w VALUES ('11','Aceh');", "its statement names other columns"),
+        ("('11','Aceh');", "its statement names other columns"),
+    ],
+)
+def test_a_bad_tuple_before_the_first_good_one_is_no_heading(sql: Path, bad: str, why: str) -> None:
+    sql.write_text(f"{bad}\nINSERT INTO w (kode,nama) VALUES ('11.01','Aceh Selatan');")
+    (fault,) = faults(sql)
+    assert fault.startswith(f"line 1, tuple 1: {why}")
+
+
+@pytest.mark.parametrize(
     "text",
     ["('11','Aceh", "('11','Aceh'", "('11')", "SELECT 1;", "INSERT INTO w SELECT 1;", "'; x"],
 )
