@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from projections.registry.context import context_of
 from projections.registry.facts import decode_facts
-from projections.rows import Changes, RecordId
+from projections.rows import Changes, ExcludedRow, RecordId
 from projections.rules import Rules
 from projections.store import QUERIES, PostgresStore
 from rekam.domain.errors import Corrupt, Misconfigured
@@ -180,6 +180,12 @@ class PostgresFolder:
             f"partition {partition}: the fold asks for ever more producers ({len(producers)}). "
             "This is a bug: report it with these numbers."
         )
+
+    async def excluded_in(self, ranges: Collection[tuple[str, int, int, int]]) -> list[ExcludedRow]:
+        """Return the events of ranges (producer, epoch, first, last) that do not count."""
+        async with self.pool.acquire() as connection:
+            store = PostgresStore(connection, topic=self.topic)
+            return await store.excluded_in(sorted(ranges))
 
     async def positions(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """Return the next offset of each of the partitions that has one."""

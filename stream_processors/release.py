@@ -73,7 +73,7 @@ async def _fold_turn(
     folder: PostgresFolder, partition: int, records: Sequence[LogRecord]
 ) -> list[StillExcluded]:
     changes = await folder.fold_again(records)
-    still = _still_excluded(changes, records, folder)
+    still = await _still_excluded(changes, records, folder)
     log.info(
         "records_decided_again",
         partition=partition,
@@ -90,23 +90,38 @@ def _turns(places: Iterable[Place]) -> Iterable[tuple[int, list[Place]]]:
             yield partition, of_partition[start : start + RECORDS_A_TURN_MAX]
 
 
-def _still_excluded(
+async def _still_excluded(
     changes: Changes, records: Iterable[LogRecord], folder: PostgresFolder
 ) -> list[StillExcluded]:
     found: list[StillExcluded] = []
+    admitted: dict[Place, Opened] = {}
     for record in records:
         place = (record.partition, record.offset)
         row = changes.held.get(place) or changes.quarantined.get(place)
         if row is not None:
             found.append(StillExcluded(place, None, row.reason, row.detail))
-            continue
-        opened = folder.opener.open_record(record)
-        if isinstance(opened, Opened):
-            found += [
-                StillExcluded(place, event.seq, event.reason, event.detail)
-                for event in _excluded_of(opened, changes.excluded.values())
-            ]
+        elif isinstance(opened := folder.opener.open_record(record), Opened):
+            admitted[place] = opened
+    rows = await _excluded_events(folder, admitted.values())
+    for place, opened in admitted.items():
+        found += [
+            StillExcluded(place, event.seq, event.reason, event.detail)
+            for event in _excluded_of(opened, rows)
+        ]
     return sorted(found, key=lambda one: (one.place, one.seq or 0))
+
+
+async def _excluded_events(folder: PostgresFolder, segments: Iterable[Opened]) -> list[ExcludedRow]:
+    """Return what stands of these segments after the fold.
+
+    Not what the fold wrote: of events that other records judge, such as revoked ones, it writes
+    nothing, and they do not count all the same.
+    """
+    ranges = {
+        (header.producer, header.epoch, header.first, header.last)
+        for header in (segment.header for segment in segments)
+    }
+    return await folder.excluded_in(ranges)
 
 
 def _excluded_of(opened: Opened, rows: Iterable[ExcludedRow]) -> list[ExcludedRow]:

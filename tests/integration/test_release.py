@@ -196,6 +196,26 @@ async def test_what_is_still_refused_is_told_and_stays(projections: Projections)
     assert (await projections.audit()).differences == ()
 
 
+async def test_events_that_other_records_judge_are_told_too_and_stay(
+    projections: Projections, registrar: Life
+) -> None:
+    device = life("rec-1", "recorder", 9)
+    revoked = events.ProducerRevoked(producer="rec-1", effective_ms=0, reason="hilang")
+    said = registrar.seal(registrar.event(device.enrolment()), registrar.event(revoked))
+    recorded = device.seal(device.event(captured(1, "r1")), lines=[b"no event"])
+    await produce(projections.bootstrap, projections.topic, [(0, recorded), (1, said)])
+    await fold_log(projections)
+    for _again in range(2):
+        async with reader_of(projections) as reader:
+            still = await release(folder_of(projections), reader, [(0, 0)])
+        assert [(one.place, one.seq, one.reason) for one in still] == [
+            ((0, 0), 1, "revoked"),
+            ((0, 0), 2, "not_json"),
+        ]
+    assert await projections.pool.fetchval("SELECT count(*) FROM excluded_event") == 2
+    assert (await projections.audit()).differences == ()
+
+
 async def test_a_place_that_the_log_does_not_hold_is_told(projections: Projections) -> None:
     async with reader_of(projections) as reader:
         for place in ((0, 5), (77, 0)):
