@@ -30,6 +30,7 @@ ORDER = f"{LAWS}::test_any_order_repetition_and_chunking_gives_the_same_rows"
 CELLS = f"{LAWS}::test_cells_are_at_every_prefix_what_the_entities_add_and_roll_ups_their_sums"
 KNOWN = f"{LAWS}::test_as_known_at_k_is_the_fold_of_the_prefix_at_k"
 EACH = f"{LAWS}::test_every_record_and_every_event_of_it_is_somewhere"
+READ = f"{LAWS}::test_readings_of_people_are_counted_once_each_on_their_day_at_every_prefix"
 ROUTE = f"{LAWS}::test_each_fact_is_told_by_the_route_of_the_earliest_copy_of_its_segment"
 PERSON = f"{COVERAGE}::test_the_sums_over_one_persons_cells_are_what_was_known_of_that_person"
 ERASED = "tests/property/test_erasure_laws.py::test_of_an_erased_person_no_row_holds_what_names_one"
@@ -280,6 +281,13 @@ MUTATIONS = (
         "counted.subtract(dict.fromkeys(_of(cohort, version, every), 1))",
         "pass",
         STORY,
+    ),
+    Mutation(
+        "a reading whose day becomes known counts on no day as well",
+        "projections/access/contributions.py",
+        "for fact, sign in ((before, -1), (after, 1)):",
+        "for fact, sign in ((after, 1),):",
+        READ,
     ),
     Mutation(
         "a kecamatan is re-coded and its desa stay behind",

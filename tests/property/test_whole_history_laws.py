@@ -14,6 +14,7 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.access.facts import Accessed
 from projections.cohort.state import entry_state
 from projections.coverage.contributions import month_of, year_of
 from projections.device_health.state import LABELS, device_state
@@ -27,6 +28,7 @@ from projections.regions import Level
 from projections.registry.context import context_of
 from projections.registry.facts import LATEST_WINS, Enrolled, decode_facts
 from projections.tables import (
+    ACCESS,
     CELL_TABLES,
     COHORT_ENTRY,
     ENTITY_KINDS,
@@ -317,6 +319,25 @@ def test_statuses_sum_to_people_and_buckets_to_the_list_at_every_prefix(history:
             assert figures.buckets("c", version) == expected
             disputed = sum(state is not None and state.is_disputed for state in states)
             assert figures.disputed("c", version) == disputed
+
+    at_every_prefix(history, check)
+
+
+@given(history=histories())
+@examples(25)
+def test_readings_of_people_are_counted_once_each_on_their_day_at_every_prefix(
+    history: History,
+) -> None:
+    """Also those whose day becomes known, or known otherwise, when a clock is anchored."""
+
+    def check(tables: Tables, figures: Figures) -> None:
+        expected = Counter(
+            (fact.data.caller, fact.data.call, fact.occurred_on or DATE_UNKNOWN)
+            for facts in facts_of(tables, ACCESS)
+            for fact in counted(facts)
+            if isinstance(fact.data, Accessed)
+        )
+        assert figures.sums("access_cell", "caller", "call", "accessed_on") == expected
 
     at_every_prefix(history, check)
 
