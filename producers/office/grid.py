@@ -6,7 +6,9 @@ CSV. Spaces are made plain (also the non-breaking ones that web pages leave behi
 
 import csv
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -24,6 +26,17 @@ ROWS_MAX: Final = 1_000_000
 CELLS_MAX: Final = 8_000_000
 """Of one sheet, empty ones between others counted."""
 FAULTS_SHOWN_MAX: Final = 20
+_TOO_MANY_CELLS: Final = (
+    f"a sheet of more than {CELLS_MAX} cells or {ROWS_MAX} rows, those between a cell far off and "
+    "the others counted; remove such a cell, or split the sheet"
+)
+_SHEET_NAME: Final = re.compile(r"/worksheets/[^/]+\.xml$", re.IGNORECASE)
+_FILLED_CELL: Final = re.compile(
+    rb"""<(?:\w+:)?c\s(?:[^<>]*?\s)?r\s*=\s*["']([A-Za-z]{1,20})([0-9]{1,20})["'][^<>]*(?<!/)>(?!</)"""
+)
+"""The place of a cell that holds something; those that are only coloured do not count."""
+_CELL_TAG_BYTES: Final = 512
+_READ_BYTES: Final = 1024 * 1024
 _OLD_WORKBOOK: Final = b"\xd0\xcf\x11\xe0"
 """XLS, and XLSX that is encrypted."""
 DELIMITERS: Final = (",", ";", "\t")
@@ -208,7 +221,7 @@ def _workbook(path: Path, raw: bytes) -> list[Sheet]:
             if sheet.height > ROWS_MAX or sheet.total_height * sheet.total_width > CELLS_MAX:
                 raise TableRejected(
                     path=path,
-                    faults=[f"a sheet of more than {CELLS_MAX} cells or {ROWS_MAX} rows; split it"],
+                    faults=[_TOO_MANY_CELLS],
                 )
             lines = (
                 _sheet_line(number, cells)
@@ -225,15 +238,41 @@ def _workbook(path: Path, raw: bytes) -> list[Sheet]:
 
 
 def _require_bounded(path: Path, raw: bytes) -> None:
+    """Check what a workbook comes to before the library makes room for all of it."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except zipfile.BadZipFile as error:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > UNPACKED_BYTES_MAX:
+                raise TableRejected(path=path, faults=["its sheets are too large; split it"])
+            for entry in entries:
+                if _SHEET_NAME.search(entry.filename):
+                    _require_near(path, archive, entry)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise TableRejected(
             path=path, faults=["is no whole workbook; copy or save it again"]
         ) from error
-    if unpacked > UNPACKED_BYTES_MAX:
-        raise TableRejected(path=path, faults=["its sheets are too large; split it"])
+
+
+def _require_near(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Check that no cell lies far off: one in the last corner makes 17 thousand million of them."""
+    rows, letters, rest = 1, {b"A"}, b""
+    with archive.open(entry) as sheet:
+        while read := sheet.read(_READ_BYTES):
+            text = rest + read
+            found = _FILLED_CELL.findall(text)
+            rows = max(rows, *(int(row) for _, row in found)) if found else rows
+            letters |= {column for column, _ in found}
+            rest = text[-_CELL_TAG_BYTES:]
+    width = max(map(_column_number, letters))
+    if rows > ROWS_MAX or rows * width > CELLS_MAX:
+        raise TableRejected(path=path, faults=[_TOO_MANY_CELLS])
+
+
+def _column_number(letters: bytes) -> int:
+    number = 0
+    for letter in letters.upper():
+        number = number * 26 + letter - ord("A") + 1
+    return number
 
 
 def _sheet_line(number: int, values: Sequence[object]) -> Line:

@@ -1,5 +1,6 @@
 """Tables of offices: every bad row is named by number, column and rule; none is half applied."""
 
+import zipfile
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -117,9 +118,34 @@ def test_an_old_or_protected_workbook_is_told_to_be_saved_anew(book: Path) -> No
     assert "save it as XLSX without one" in fault
 
 
-def test_a_zip_that_is_no_workbook_is_a_fault(book: Path) -> None:
-    import zipfile
+@pytest.mark.parametrize(
+    ("cell", "is_taken"),
+    [
+        ('<c r="XFD1048576"><v>1</v></c>', False),
+        ("<c s='1' r='A1000001' t=\"n\"><v>1</v></c>", False),
+        ('<c r="ZZZZZZZ99999999999"><v>1</v></c>', False),
+        ('<c r="XFD1048576" s="1"/>', True),
+    ],
+)
+def test_a_cell_far_off_is_a_fault_and_takes_no_memory(
+    book: Path, cell: str, *, is_taken: bool
+) -> None:
+    """The library makes room for all cells between: 550 GB of a sheet's last corner."""
+    write_workbook(book, [["kode", "wajib"], ["64.08.01.2001", 5], ["64.08.01.2002", 7]])
+    with zipfile.ZipFile(book) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(book, "w") as archive:
+        for name, part in parts.items():
+            far = f"<row>{cell}</row></sheetData>".encode()
+            archive.writestr(name, part.replace(b"</sheetData>", far))
+    if is_taken:
+        assert list(read_denominators(book).rows) == SOME
+        return
+    (fault,) = faults(book)
+    assert "remove such a cell" in fault
 
+
+def test_a_zip_that_is_no_workbook_is_a_fault(book: Path) -> None:
     with zipfile.ZipFile(book, "w") as archive:
         archive.writestr("photo.txt", "x")
     (fault,) = faults(book)
