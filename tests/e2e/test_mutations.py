@@ -213,6 +213,13 @@ MUTATIONS = (
         STORY,
     ),
     Mutation(
+        "a union forgotten: of two discarded parts of a segment the last one alone",
+        "projections/quarantine/facts.py",
+        "now = now.union(RangeSet.of((max(1, fact.data.first), fact.data.last)))",
+        "now = RangeSet.of((max(1, fact.data.first), fact.data.last))",
+        STORY,
+    ),
+    Mutation(
         "a case dropped: of an erased person the lists that name it stay",
         "projections/person/erasure.py",
         "if type(fact.data) is not ListedIn",

@@ -794,6 +794,24 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "of one segment two parts are discarded, one after the other: neither counts",
+    {
+        coverage(MARCH): (None, 1, None, None, 0),
+        coverage(MARCH, known_at=date(2018, 3, 10)): (None, 2, None, None, 0),
+        left_out(): {"discarded": 2},
+        causes(): {"arrived": 3, "discarded": -2},
+    },
+)
+def _(office: Office) -> None:
+    device = office.enrol("dev")
+    office.says(device, captured(1), captured(2), captured(3), on=TODAY)
+    record = office.log.records[-1]
+    header = parse(record.value).header
+    for seq, arrives in ((header.first, date(2018, 3, 10)), (header.last, date(2018, 3, 11))):
+        office.states(discarding(record, first=seq, last=seq).data, arrives=arrives)
+
+
+@scenario(
     "segments come weeks before their device's enrolment: held, then counted on their own day",
     {
         coverage(YESTERDAY, known_at=date(2018, 3, 19)): (None, 0, None, None, 0),
