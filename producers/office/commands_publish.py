@@ -15,7 +15,7 @@ from producers.office.desk import CENTRE, KPU
 from producers.office.faults import reads_tables
 from producers.office.grid import TableRejected
 from producers.office.lists import EntryRow, entries_of_one_person, read_list, read_resolutions
-from producers.office.published import Difference, Publication, PublishedRecord
+from producers.office.published import Difference, Kind, Publication, PublishedRecord
 from producers.office.regions import (
     RecodedRow,
     RegionNames,
@@ -29,7 +29,7 @@ from producers.office.stating import checked, office_ms, publish
 from producers.office.statuses import read_statuses
 from producers.office.sukets import read_sukets
 from producers.office.table import Table
-from rekam.domain.errors import Misconfigured
+from rekam.domain.errors import Misconfigured, Rejected
 from rekam.domain.events import (
     CohortEntryListed,
     CohortEntryResolved,
@@ -105,6 +105,8 @@ def publish_denominators(
         build=build,
     )
     figures: dict[str, str | int] = {row.desa: row.wajib for row in read.rows}
+    publication = _publication("denominators", version, since, figures, facts)
+    _require_effect(record, publication)
     words = f"{len(read.rows)} desa, {sum(row.wajib for row in read.rows)} wajib KTP"
     if tree is not None and (strange := tree.lacks(figures)):
         click.echo(f"not in the tree of that day: {_listed(strange)}", err=True)
@@ -115,9 +117,6 @@ def publish_denominators(
         if before:
             click.echo(f"wajib KTP of these regencies before: {was}")
         return
-    publication = Publication(
-        kind="denominators", version=version, valid_from=since, stated_ms=_now_ms(), figures=figures
-    )
     publish(settings, facts, stated=lambda: record.keep(publication))
     click.echo(f"published: {words}")
 
@@ -167,6 +166,8 @@ def publish_regions(
         rows_max=TREE_REGIONS_MAX,
         build=build,
     )
+    publication = _publication("regions", version, since, names, facts)
+    _require_effect(record, publication)
     words = f"{len(read.rows)} regions"
     if dry_run:
         before = record.of_regencies("regions", valid_from=since, codes=names)
@@ -176,9 +177,6 @@ def publish_regions(
         if lonely := orphans(names):
             click.echo(f"without the region above them in the file: {_listed(lonely)}")
         return
-    publication = Publication(
-        kind="regions", version=version, valid_from=since, stated_ms=_now_ms(), figures=names
-    )
     publish(settings, facts, stated=lambda: record.keep(publication))
     click.echo(f"published: {words}")
 
@@ -383,6 +381,33 @@ def _entry_facts(row: EntryRow, *, cohort: str, version: str, source: str) -> li
             )
         )
     return facts
+
+
+def _publication(
+    kind: Kind,
+    version: str,
+    since: date,
+    figures: dict[str, str | int],
+    facts: Sequence[EventData],
+) -> Publication:
+    return Publication(
+        kind=kind,
+        version=version,
+        valid_from=since,
+        stated_ms=_now_ms(),
+        figures=figures,
+        is_split=any(getattr(fact, "version", version) != version for fact in facts),
+    )
+
+
+def _require_effect(record: PublishedRecord, publication: Publication) -> None:
+    """Raise Rejected when reports would go on using what this office has stated before."""
+    if outdone := record.outdone_by(publication):
+        raise Rejected(
+            f"--version {publication.version}: reports would go on using {_listed(outdone)}, "
+            "because of versions with the same first day the last one by name stands. Give it a "
+            "name that sorts behind, or name the version that is to be replaced"
+        )
 
 
 def _names(record: PublishedRecord, regions: Path | None, since: date) -> RegionNames | None:

@@ -40,6 +40,12 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     stated_ms: int
     figures: dict[str, str | int]
     """By region code or entry number: its name, its wajib, or a keyed digest of the entry."""
+    is_split: bool = False
+    """It was too large for an event: each regency has a version of its own, VERSION/64.08."""
+
+    def version_of(self, regency: str) -> str:
+        """Return the version by which reports know what is stated of a regency."""
+        return f"{self.version}/{regency}" if self.is_split else self.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +131,28 @@ class PublishedRecord:
             for one in self.publications(kind)
             if one.valid_from is not None and one.valid_from <= valid_from
         ]
-        for one in sorted(valid, key=lambda one: (one.valid_from, one.version)):
+        for one in sorted(valid, key=lambda one: (one.valid_from, one.version_of(""))):
             parts: defaultdict[str, dict[str, str | int]] = defaultdict(dict)
             for code, figure in one.figures.items():
                 parts[code[:5]][code] = figure
             by_regency |= {part: of for part, of in parts.items() if part in regencies}
         return {code: figure for of in by_regency.values() for code, figure in of.items()}
+
+    def outdone_by(self, new: Publication) -> list[str]:
+        """Return the versions that reports would go on using where `new` speaks, sorted.
+
+        Of the versions of one regency with the same first day, the last one by name stands.
+        """
+        regencies = {code[:5] for code in new.figures}
+        return sorted(
+            {
+                version
+                for one in self.publications(new.kind)
+                if one.valid_from == new.valid_from
+                for regency in regencies & {code[:5] for code in one.figures}
+                if (version := one.version_of(regency)) > new.version_of(regency)
+            }
+        )
 
     def of_cohort(self, cohort: str) -> Publication | None:
         """Return what was stated last of a list."""
@@ -160,7 +182,8 @@ class PublishedRecord:
         return hashlib.blake2b(told, key=path.read_bytes(), digest_size=16).hexdigest()
 
     def _path(self, publication: Publication) -> Path:
-        name = msgspec.json.encode([publication.cohort, publication.version])
+        # What was stated in parts stands beside the same version as a whole, here as in reports.
+        name = msgspec.json.encode([publication.cohort, publication.version_of("")])
         digest = hashlib.sha256(name).hexdigest()[:_NAME_CHARACTERS]
         return self.folder / f"{publication.kind}-{digest}.json"
 

@@ -107,6 +107,30 @@ def test_denominators_of_a_nation_become_a_version_a_regency(
     assert sum(len(fact.rows) for fact in facts if isinstance(fact, DenominatorPublished)) == 4000
 
 
+@pytest.mark.parametrize("version", ["2017", "2016-koreksi"])
+def test_a_version_that_no_report_would_use_is_refused(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    """Of versions with the same first day the last one by name stands (docs/coverage.md)."""
+    path = tmp_path / "wajib.csv"
+    rows = [f"64.{8 + n % 2:02}.01.{2001 + n // 2},{n}" for n in range(3000)]
+
+    def publish(named: str, *rows: str) -> int:
+        path.write_text("\n".join(["desa,wajib", *rows]))
+        options = ["--basis", "DKB", "--valid-from", "2017-01-01", "--version", named]
+        return run(["office", "publish-denominators", str(path), *options])
+
+    assert publish("2017", *rows) == TRY_AGAIN
+    before = stated(office)
+    assert publish(version, "64.08.01.2001,7") == MISUSE
+    assert "1 (2017/64.08)" in capsys.readouterr().err
+    assert stated(office) == before
+    assert publish(version, "64.10.01.2001,7") == TRY_AGAIN  # nothing stands of this one
+    assert publish("2017/64.08", "64.08.01.2001,7") == TRY_AGAIN
+    assert publish(version, "64.08.01.2001,7") == MISUSE  # what was stated in between hides nothing
+    assert publish("2018", "64.08.01.2001,7") == TRY_AGAIN
+
+
 def test_a_re_coded_place_is_published_with_its_tree(office: Settings, tmp_path: Path) -> None:
     recoded = tmp_path / "recoded.csv"
     recoded.write_text("kode lama,kode baru\n6408122002,64.08.12.1002\n")
