@@ -206,6 +206,13 @@ MUTATIONS = (
         STORY,
     ),
     Mutation(
+        "re-judging forgotten: what loses to a key that turns out to have been known earlier",
+        "stream_processors/fold.py",
+        "found.setdefault(other.key, other)",
+        "pass",
+        STORY,
+    ),
+    Mutation(
         "re-judging forgotten: what the registrar discards goes on counting",
         "stream_processors/fold.py",
         "await self._meet_discards(rows, admission.rows)",

@@ -812,6 +812,29 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "a fork whose rival's key is told by two ways: it is lost since the earlier one of them",
+    {
+        coverage(MARCH, region=DESA, known_at=date(2018, 3, 4)): (None, 1, None, None, 0),
+        coverage(MARCH, region=OTHER_DESA, known_at=date(2018, 3, 4)): None,
+        coverage(MARCH, region=DESA, known_at=date(2018, 3, 5)): None,
+        coverage(MARCH, region=OTHER_DESA, known_at=date(2018, 3, 5)): (None, 1, None, None, 0),
+        left_out(): {"fork_lost": 1},
+    },
+)
+def _(office: Office) -> None:
+    device, key = office.enrol("dev"), SigningKey.from_seed(bytes([90]) * 32)
+    write_back = office.restores(device)
+    happened = device.event(captured(1, OTHER_DESA), wall_ms=noon_ms(YESTERDAY))
+    office.append(device.seal(happened, key=key), device, arrives=YESTERDAY)
+    write_back()
+    office.says(device, captured(2), on=YESTERDAY, arrives=TODAY)
+    rotated = events.KeyRotated(producer="dev", key=key.public.to_text(), rotated_ms=1)
+    for raw in office.seals(office.registrar, rotated, on=YESTERDAY):
+        for elsewhere, arrives in enumerate((date(2018, 3, 10), date(2018, 3, 5))):
+            office.append(raw, office.registrar, arrives=arrives, elsewhere=elsewhere)
+
+
+@scenario(
     "segments come weeks before their device's enrolment: held, then counted on their own day",
     {
         coverage(YESTERDAY, known_at=date(2018, 3, 19)): (None, 0, None, None, 0),
