@@ -185,6 +185,13 @@ MUTATIONS = (
         "tests/property/test_fork_laws.py",
     ),
     Mutation(
+        "a segment's loss is decided without the rivals that the new one has not",
+        "stream_processors/admit.py",
+        "for row in (self.rows[key] for key in affected)",
+        "for row in ()",
+        STORY,
+    ),
+    Mutation(
         "re-judging forgotten: a late revocation or enrolment changes nothing",
         "stream_processors/fold.py",
         "if before.statements != now.statements:",

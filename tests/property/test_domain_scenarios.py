@@ -812,6 +812,18 @@ def _(office: Office) -> None:
 
 
 @scenario(
+    "three segments share a seq with the next one: who lost it to the first has lost it for good",
+    {coverage(MARCH): (None, 4, None, None, 0), left_out(): {"fork_lost": 2}},
+)
+def _(office: Office) -> None:
+    device = office.enrol("dev")
+    for number, seq in enumerate((4, 3, 2)):
+        device.next_seq = seq
+        people = (captured(10 * number), captured(10 * number + 1))
+        office.says(device, *people, on=YESTERDAY, arrives=date(2018, 3, 2 + number))
+
+
+@scenario(
     "a fork whose rival's key is told by two ways: it is lost since the earlier one of them",
     {
         coverage(MARCH, region=DESA, known_at=date(2018, 3, 4)): (None, 1, None, None, 0),
