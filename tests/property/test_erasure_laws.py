@@ -20,6 +20,7 @@ from projections.cohort.facts import Listed
 from projections.cohort.facts import decode_facts as decode_entries
 from projections.digest import differences, digests_of
 from projections.duplicate.contributions import TABLE as CASES
+from projections.facts import COUNTS, Fact
 from projections.memory_store import MemoryStore
 from projections.person.erasure import forget, order_of
 from projections.person.facts import (
@@ -129,6 +130,17 @@ def test_an_order_of_any_time_leaves_the_same_rows(seed: int, order: random.Rand
     cuts = sorted(order.randrange(len(shuffled)) for _ in range(order.randrange(12)))
     other = asyncio.run(fold_all(shuffled, cuts))
     assert differences(digests_of(straight.tables()), digests_of(other.tables())) == []
+
+
+@given(moments=st.lists(st.integers(0, 9), min_size=1, max_size=4))
+def test_of_several_orders_the_earliest_known_is_told(moments: list[int]) -> None:
+    orders: list[PersonFact] = [
+        Fact("registrar", 1, seq, bytes(8), known_ms, 0, "b", COUNTS, None, Erasure(f"2018/{seq}"))
+        for seq, known_ms in enumerate(moments)
+    ]
+    first = moments.index(min(moments))
+    for facts in (orders, orders[::-1]):
+        assert order_of(facts) == (f"2018/{first}", min(moments))
 
 
 @given(seed=SEEDS)
