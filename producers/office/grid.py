@@ -134,6 +134,9 @@ def _raw(path: Path) -> bytes:
 def _text(path: Path, raw: bytes) -> str:
     # Spreadsheets put a byte order mark first; their "Unicode text" is UTF-16.
     encoding = "utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    if encoding == "utf-8-sig" and b"\0" in raw[:2]:
+        fault = "is UTF-16 without its mark; save the table as CSV UTF-8, or as XLSX"
+        raise TableRejected(path=path, faults=[fault])
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:

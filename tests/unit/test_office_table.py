@@ -207,6 +207,12 @@ def test_a_table_that_is_not_text_is_a_fault_at_its_row(table: Path) -> None:
     assert faults(table) == ("row 3: is not UTF-8; save the table as CSV UTF-8, or as XLSX",)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_named(table: Path, encoding: str) -> None:
+    table.write_bytes("desa,wajib\n64.08.01.2001,5\n".encode(encoding))
+    assert faults(table)[0].startswith("is UTF-16 without its mark; save the table as CSV UTF-8")
+
+
 def test_broken_quotes_and_nul_are_faults_and_no_crash(table: Path) -> None:
     for raw in (b'desa,wajib\n"64.08.01.2001"x,5\n', b'desa,wajib\n"64', b"desa,wajib\n\x00,1\n"):
         table.write_bytes(raw)
