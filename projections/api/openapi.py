@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from projections.api import answers
 from projections.api.csv_answers import MEDIA_TYPE as CSV
@@ -81,7 +82,7 @@ def _operation(route: Route) -> dict[str, Any]:
         ]
     if route.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": any(field.required for field in structs.fields(route.body)),
             "content": {JSON: {"schema": _reference(route.body)}},
         }
     return operation

@@ -151,7 +151,7 @@ async def _body(request: Request, struct: type[msgspec.Struct]) -> msgspec.Struc
     raw = await _raw_body(request)
     fields = ", ".join(struct.__struct_fields__)
     try:
-        return msgspec.json.decode(raw, type=struct)
+        return msgspec.json.decode(raw or b"{}", type=struct)  # nothing said is nothing given
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         # Neither the library's message nor the body is shown: both may hold a NIK.
         raise ProblemError(

@@ -69,6 +69,15 @@ async def test_each_call_about_a_person_is_recorded_with_who_why_and_whom(
     ]
 
 
+async def test_a_reason_in_the_header_needs_no_body(client: Client, recorded: Recorded) -> None:
+    assert (await client.post(f"{PERSON}/nik", headers=READING)).json()["nik"] == NIK
+    assert told(recorded) == [(NIK, "office", "get_person_nik", TOLD)]
+    for path in (f"{PERSON}/nik", "/v1/people/lookup"):
+        refused = await client.post(path, headers=BEARER)
+        assert refused.status_code == 400
+    assert len(recorded.accesses) == 1
+
+
 async def test_a_lookup_of_somebody_unknown_is_recorded_too(
     client: Client, recorded: Recorded
 ) -> None:
