@@ -302,6 +302,8 @@ class Ground:
         whole = Tally(is_based=self.wajib.is_whole(self.region, tallies))
         if not whole.is_based:
             whole.remarks.note("no_denominator")
+        if (current := self.wajib.recoding.current(self.region.code)) != self.region.code:
+            whole.remarks.note("region_recoded", regions=[current])
         for tally in tallies.values():
             whole.add(tally)
         return whole

@@ -15,14 +15,16 @@ RemarkCode = Literal[
     "not_in_denominator",
     "not_in_tree",
     "recoded",
+    "region_recoded",
     "duplicates_excluded",
 ]
 """`no_denominator`: of the region, or a part of it, nobody has stated wajib. `no_tree`: nor a tree.
 `more_recorded_than_wajib`: so many people more than wajib, over all; `regions` are the desa where
 it is so. `not_in_denominator`: people recorded in desa to which the denominator gives nobody.
 `not_in_tree`: people recorded under codes that the tree does not know. `recoded`: people recorded
-under codes (`regions`) that became others, and counted under those. `duplicates_excluded`: people
-whom the rule leaves out."""
+under codes (`regions`) that became others, and counted under those. `region_recoded`: the region
+that was asked for has another code by that day (`regions`), under which it is counted.
+`duplicates_excluded`: people whom the rule leaves out."""
 
 REMARK_CODES: Final[tuple[RemarkCode, ...]] = (
     "no_denominator",
@@ -31,6 +33,7 @@ REMARK_CODES: Final[tuple[RemarkCode, ...]] = (
     "not_in_denominator",
     "not_in_tree",
     "recoded",
+    "region_recoded",
     "duplicates_excluded",
 )
 

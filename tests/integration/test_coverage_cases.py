@@ -135,7 +135,12 @@ async def test_one_settlement_asked_for_by_its_new_code_holds_those_of_the_old_o
     rows.recorded(people(1)[0], desa=SINGA_GEWEH_DESA, on=IN_2015, known=IN_2015)
     await rows.write(database)
     assert (await read(connection, region=Region(SINGA_GEWEH))).totals.recorded == 1
-    assert (await read(connection, region=Region(SINGA_GEWEH_DESA))).totals.recorded == 0
+    former = await read(connection, region=Region(SINGA_GEWEH_DESA))
+    assert former.totals.recorded == 0
+    assert remarks_of(former.totals)["region_recoded"] == (0, [SINGA_GEWEH])
+    then = await read(connection, region=Region(SINGA_GEWEH_DESA), as_of=date(2016, 12, 31))
+    assert then.totals.recorded == 1
+    assert "region_recoded" not in remarks_of(then.totals)
 
 
 async def test_a_kecamatan_that_is_recoded_takes_its_desa_with_it(
@@ -151,6 +156,8 @@ async def test_a_kecamatan_that_is_recoded_takes_its_desa_with_it(
     rows.recorded(people(1)[0], desa=TELUK_LINGGA, on=IN_2015, known=IN_2015)
     await rows.write(database)
     assert row_of(await read(connection), "64.08.19.2001").recorded == 1
+    former = await read(connection, region=Region(SANGATTA_UTARA))
+    assert remarks_of(former.totals)["region_recoded"] == (0, ["64.08.19"])
     assert row_of(await read(connection, as_of=date(2017, 12, 31)), TELUK_LINGGA).recorded == 1
 
 
