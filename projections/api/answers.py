@@ -126,6 +126,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
     region: str
     level: Level
+    trees: list[TreeVersion]
+    """One a regency: by which its places are told apart and named."""
     rows: list[VerificationRow]
     totals: VerificationTotals
 

@@ -153,6 +153,7 @@ async def get_verification(asked: Asked) -> Stated[answers.Verification]:
             answers.Verification(
                 region=region.code,
                 level=level,
+                trees=list(found.trees),
                 rows=list(found.rows),
                 totals=found.totals,
             ),

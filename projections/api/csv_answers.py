@@ -5,7 +5,7 @@ A sheet is passed on without its address, so what the figures rest on is in ever
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -25,18 +25,15 @@ def coverage_csv(answer: Stated[answers.Coverage]) -> bytes:
     """Return the rows and, last, the totals."""
     figures = answer.figures
     bases = {base.regency: base for base in figures.denominators}
-    trees = {tree.regency: tree.version for tree in figures.trees}
-    (tree_of_all,) = trees.values() if len(trees) == 1 else (None,)
+    tree_of = _trees(figures.trees)
     header = ("region", "name", *_FIGURES, "denominator", "basis", *_STATE, "tree")
     lines: list[Sequence[Cell]] = [header]
     every = [(row.region, row.name, row) for row in figures.rows]
     for region, name, row in [*every, ("total", None, figures.totals)]:
-        base, tree = bases.get(region[:5]), trees.get(region[:5])
-        if row is figures.totals:
-            base, tree = figures.denominator, tree_of_all
+        base = figures.denominator if row is figures.totals else bases.get(region[:5])
         denominator = (base.version, base.basis) if base is not None else (None, None)
         state = _state(answer, figures.rule)
-        lines.append((region, name, *_figures(row), *denominator, *state, tree))
+        lines.append((region, name, *_figures(row), *denominator, *state, tree_of(region)))
     return _written(lines)
 
 
@@ -91,7 +88,8 @@ def verification_csv(answer: Stated[answers.Verification]) -> bytes:
     `known_at` is the day of the statuses, which `as_of` does not bind.
     """
     figures = answer.figures
-    header = ("region", "name", "status", "people", "stuck", "as_of", "known_at")
+    header = ("region", "name", "status", "people", "stuck", "as_of", "known_at", "tree")
+    tree_of = _trees(figures.trees)
     lines: list[Sequence[Cell]] = [header]
     every = [(row.region, row.name, row) for row in figures.rows]
     for region, name, row in [*every, ("total", None, figures.totals)]:
@@ -99,8 +97,16 @@ def verification_csv(answer: Stated[answers.Verification]) -> bytes:
             ages = row.ages.get(status)
             stuck = None if ages is None else ages.stuck
             days = (answer.state.as_of, answer.state.known_at)
-            lines.append((region, name, status, people, stuck, *days))
+            lines.append((region, name, status, people, stuck, *days, tree_of(region)))
     return _written(lines)
+
+
+def _trees(trees: Sequence[TreeVersion]) -> Callable[[str], str | None]:
+    """Return what tells the tree of a row's region; of `total` if there is but one."""
+    by_regency = {tree.regency: tree.version for tree in trees}
+    if len(trees) == 1:
+        by_regency["total"] = trees[0].version
+    return lambda region: by_regency.get(region[:5])
 
 
 _FIGURES: Final = ("wajib", "recorded", "unrecorded", "date_unknown", "percent", "remarks")

@@ -11,7 +11,7 @@ import msgspec
 from projections.coverage.sums import counted_regions
 from projections.person.state import UNPLACED
 from projections.reading import DAY_MAX, Connection, Row
-from projections.reference.reads import codes_of, publications
+from projections.reference.reads import TreeVersion, codes_of, publications
 from projections.regions import Level, Region
 from projections.verification.funnel import Funnel, funnel
 from projections.verification.state import suket_valid_after
@@ -83,6 +83,8 @@ class VerificationRow(VerificationTotals, frozen=True, kw_only=True):
 class Verification:
     """Rows by region code, and their sum."""
 
+    trees: tuple[TreeVersion, ...]
+    """One a regency: by which its places are told apart and named."""
     rows: tuple[VerificationRow, ...]
     totals: VerificationTotals
 
@@ -178,6 +180,7 @@ async def verification(
     for tally in tallies.values():
         whole.add(tally)
     return Verification(
+        tuple(published.trees_of(region, as_of)),
         tuple(
             VerificationRow(
                 region=code,

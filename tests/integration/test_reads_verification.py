@@ -161,17 +161,22 @@ async def test_the_api_answers_as_of_a_day_and_as_csv(database: str) -> None:
     (nik,) = people(1)
     rows.recorded(nik)
     rows.observed(nik, SENT, on=date(2017, 3, 1))
+    names = {"64.08": "Kutai Timur", "64.08.04": "Sangatta Utara"}
+    rows.tree(names, version="2017", valid=date(2017, 1, 1))
     await rows.write(database)
     async with serving(database) as client:
         found = await client.figures("/v1/verification?region=64.08&level=regency&as_of=2018-04-11")
         assert found["as_of"] == "2018-04-11"
+        assert [(one["regency"], one["version"]) for one in found["trees"]] == [("64.08", "2017")]
         assert found["totals"]["ages"][SENT]["stuck"] == 1
         sheet = await client.get("/v1/verification?region=64.08&as_of=2018-04-11&format=csv")
         assert sheet.text.splitlines() == [
-            "region,name,status,people,stuck,as_of,known_at",
-            f"64.08.04,,SENT_FOR_ENROLLMENT,1,1,2018-04-11,{TODAY}",
-            f"total,,SENT_FOR_ENROLLMENT,1,1,2018-04-11,{TODAY}",
+            "region,name,status,people,stuck,as_of,known_at,tree",
+            f"64.08.04,Sangatta Utara,SENT_FOR_ENROLLMENT,1,1,2018-04-11,{TODAY},2017",
+            f"total,,SENT_FOR_ENROLLMENT,1,1,2018-04-11,{TODAY},2017",
         ]
+        before = await client.figures("/v1/verification?region=64.08&as_of=2016-04-11")
+        assert before["trees"] == []
 
 
 async def test_what_was_recorded_or_observed_after_the_day_asked_for_is_in_the_statuses(
