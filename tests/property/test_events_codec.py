@@ -28,11 +28,15 @@ JSON: Final = st.recursive(
 )
 
 
-def values(kind: msgspec.inspect.Type) -> st.SearchStrategy[object]:  # noqa: C901 - one arm a kind
+def values(kind: msgspec.inspect.Type) -> st.SearchStrategy[object]:  # noqa: C901, PLR0911 - one arm a kind
     """Return values of a field's type, as its struct declares it."""
     match kind:
         case msgspec.inspect.IntType(ge=low, le=high):
             return st.integers(low, high)
+        case msgspec.inspect.StrType(pattern=str(pattern), min_length=int(low), max_length=high):
+            # Beside a least length, a pattern says what a text may not be.
+            texts = st.text(TEXT, min_size=low, max_size=high)
+            return texts.filter(lambda text: re.search(pattern, text) is not None)
         case msgspec.inspect.StrType(pattern=str(pattern), max_length=longest):
             return st.from_regex(
                 re.compile(pattern.replace("(?!.*[0-9]{16})", "")), fullmatch=True
