@@ -183,7 +183,8 @@ class PostgresFolder:
 
     async def excluded_in(self, ranges: Collection[tuple[str, int, int, int]]) -> list[ExcludedRow]:
         """Return the events of ranges (producer, epoch, first, last) that do not count."""
-        async with self.pool.acquire() as connection:
+        # As the folds of this session ask it: they share its plan.
+        async with self.pool.acquire() as connection, folding(connection):
             store = PostgresStore(connection, topic=self.topic)
             return await store.excluded_in(sorted(ranges))
 
