@@ -155,13 +155,16 @@ class PostgresStore:
     async def _write_entities(
         self, kind: int, entities: Mapping[bytes, bytes], niks: Mapping[bytes, bytes]
     ) -> None:
-        rest: Iterable[tuple[bytes, bytes]] = entities.items()
+        """Write rows that are locked, so that their order is nobody's business."""
         if kind == PERSON and niks:
-            await self._write(
-                "write_person_and_nik", ((key, entities[key], nik) for key, nik in niks.items())
+            facts = [entities[key] for key in niks]
+            await self._connection.execute(
+                QUERIES["write_person_and_nik"], list(niks), facts, list(niks.values())
             )
-            rest = ((key, facts) for key, facts in rest if key not in niks)
-        await self._write(f"write_{ENTITY_KINDS[kind].table}", rest)
+            entities = {key: blob for key, blob in entities.items() if key not in niks}
+        if entities:
+            query = QUERIES[f"write_{ENTITY_KINDS[kind].table}"]
+            await self._connection.execute(query, list(entities), list(entities.values()))
 
     async def _add_cells(self, table: str, sums: Mapping[tuple[Any, ...], int]) -> None:
         added = sorted(item for item in sums.items() if item[1])
