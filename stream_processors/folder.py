@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import asyncpg
+import structlog
+
 from projections.registry.context import context_of
 from projections.registry.facts import decode_facts
 from projections.rows import Changes, ExcludedRow, RecordId
@@ -22,6 +25,10 @@ Folded = TypeVar("Folded")
 
 LOCK_ROUNDS_MAX: Final = 16
 """Each round locks what the one before found concerned; a chunk that needs more is our bug."""
+DEADLOCKS_MAX: Final = 16
+"""Of one transaction, in a row. Each time whoever it waited for has gone on."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -30,6 +37,22 @@ async def folding(connection: Any) -> AsyncIterator[None]:
     async with connection.transaction():
         await connection.execute(QUERIES["look_up"])
         yield
+
+
+async def _past_deadlocks(
+    partition: int, fold: Callable[[frozenset[str]], Awaitable[Folded]], producers: frozenset[str]
+) -> Folded:
+    """Fold again when PostgreSQL took back what was folded, because two waited for each other.
+
+    Which positions and rows a fold touches is known only under the locks that it holds already:
+    not all of its locks can be taken in the one order.
+    """
+    for _deadlock in range(DEADLOCKS_MAX):
+        try:
+            return await fold(producers)
+        except asyncpg.DeadlockDetectedError:
+            log.info("folding_again_after_a_deadlock", partition=partition)
+    return await fold(producers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +196,7 @@ class PostgresFolder:
         producers: frozenset[str] = frozenset()
         for _round in range(LOCK_ROUNDS_MAX):
             try:
-                return await fold(producers)
+                return await _past_deadlocks(partition, fold, producers)
             except NeedsProducers as wider:
                 producers |= wider.producers
         raise Corrupt(

@@ -9,9 +9,10 @@ import pytest
 from projections.store import QUERIES
 from rekam.domain.ids import ProducerId
 from rekam.domain.keys import SigningKey
-from rekam.domain.log import LogRecord
+from rekam.domain.log import Chunk, LogRecord
 from rekam.runtime.postgres import open_pool
 from stream_processors.worker import PositionMoved
+from tests.support.deciding import discarding
 from tests.support.history import (
     DAY_MS,
     REGISTRAR,
@@ -25,6 +26,7 @@ from tests.support.history import (
     random_history,
 )
 from tests.support.live import TOPIC, chunks, compared, fold, fold_partition, new_folder
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -94,6 +96,61 @@ async def test_random_histories_survive_workers_that_race(pool: Any, seed: int) 
         )
     )
     assert await compared(pool, await fold_all(records)) == []
+
+
+def decided_of_each_other() -> list[LogRecord]:
+    """Return two partitions, each with a recording and a decision on the other's."""
+    registrar = Life(REGISTRAR, REGISTRAR_KEY)
+    log = Log()
+    lives = [
+        Life(ProducerId(f"dev-{number}"), SigningKey.from_seed(bytes([41 + number]) * 32))
+        for number in range(2)
+    ]
+    log.append(registrar.seal(*[registrar.event(life.enrolment()) for life in lives]), partition=2)
+    for number, life in enumerate(lives):
+        log.append(life.seal(life.event(captured(number, f"r{number}"))), partition=number)
+    of_device = {record.partition: record for record in log.records}
+    for number in range(2):
+        log.append(registrar.seal(discarding(of_device[1 - number])), partition=number)
+    return log.records
+
+
+@pytest.mark.parametrize("operation", ["fold", "fold_again", "judge_again"])
+async def test_transactions_that_wait_for_each_other_both_end(pool: Any, operation: str) -> None:
+    """Each holds its own partition's position and asks for the other's."""
+    records = decided_of_each_other()
+    parts = [[record for record in records if record.partition == number] for number in range(3)]
+    is_first = operation == "fold"
+    for part in parts:
+        for chunk in chunks(part[:1] if is_first else part):
+            await fold(new_folder(pool), chunk)
+
+    async def operate(number: int) -> None:
+        folder, decision = new_folder(pool), parts[number][-1]
+        if operation == "fold":
+            chunk = Chunk(TOPIC, number, (decision,))
+            await folder.fold(chunk, folder.prepare(chunk))
+        elif operation == "fold_again":
+            await folder.fold_again([decision])
+        else:
+            await folder.judge_again([(number, decision.offset)])
+
+    async with pool.acquire() as gate:
+
+        async def both_wait() -> bool:
+            waiting = "SELECT count(*) FROM pg_locks WHERE relation = $1::regclass AND NOT granted"
+            return bool(await gate.fetchval(waiting, "projection_settings") == 2)
+
+        async with gate.transaction():
+            # They read it when they hold their first lock.
+            await gate.execute("LOCK TABLE projection_settings")
+            both = asyncio.gather(operate(0), operate(1))
+            await until(both_wait)
+    await both
+    assert await compared(pool, await fold_all(records)) == []
+    assert (
+        await pool.fetchval("SELECT count(*) FROM excluded_event WHERE reason = 'discarded'") == 2
+    )
 
 
 @pytest.mark.parametrize("attempt", range(5))
