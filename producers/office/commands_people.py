@@ -125,10 +125,15 @@ def resolve_duplicate(
     )
     words = f"{kind}: {outcome}, {len(looked_at)} recordings looked at, {len(withdrawn)} withdrawn"
     if dry_run:
-        click.echo(f"would resolve {words}")
+        click.echo(f"would state {words}")
         return
     publish(settings_of(context), facts)
-    click.echo(f"resolved {words}")
+    click.echo(f"stated {words}")
+    if kind == "two_recordings":
+        click.echo(
+            "The case is settled when these are all that stand: the lookup of the person tells.",
+            err=True,
+        )
 
 
 def _nik() -> str:

@@ -35,8 +35,9 @@ RELEASES_WHEN: Final[Mapping[str, str]] = {
     "schema_invalid": _MENDED_READING,
     # Quarantined: facts that the set of records judges; they are judged again by themselves.
     "not_authorised": (
-        "An enrolment of the producer as a kind that may state this, known earlier than the one "
-        "that stands. Otherwise let the right office state it."
+        "As a rule nothing: let the right office state it. What producers of another kind may "
+        "state counts when an enrolment as such a kind comes that is known earlier than the one "
+        "that stands."
     ),
     "fork_lost": "Nothing: another segment holds these seqs, and that one counts.",
     "revoked": "Nothing: a revocation is not taken back. Enrol the device anew and record again.",

@@ -51,7 +51,7 @@ def test_a_withdrawal_names_whose_recording_is_meant(office: Settings) -> None:
 
 def test_a_dry_run_states_nothing(office: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert run((*RESOLVE, *LOOKED_AT, "--outcome", "same_person", "--dry-run")) == 0
-    assert "would resolve two_recordings: same_person, 2 recordings" in capsys.readouterr().out
+    assert "would state two_recordings: same_person, 2 recordings" in capsys.readouterr().out
     assert not registrar_folder(office).exists()
 
 
