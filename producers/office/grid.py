@@ -9,7 +9,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice
@@ -35,10 +35,19 @@ _FILLED_CELL: Final = re.compile(
     rb"""<(?:\w+:)?c\s(?:[^<>]*?\s)?r\s*=\s*["']([A-Za-z]{1,20})([0-9]{1,20})["'][^<>]*(?<!/)>(?!</)"""
 )
 """The place of a cell that holds something; those that are only coloured do not count."""
+_ERROR_CELL: Final = re.compile(rb"""(<(?:\w+:)?c\s(?:[^<>]*?\s)?t\s*=\s*["'])e(?=["'])""")
+"""A cell whose formula has failed, up to its type."""
 _CELL_TAG_BYTES: Final = 512
 _READ_BYTES: Final = 1024 * 1024
 _OLD_WORKBOOK: Final = b"\xd0\xcf\x11\xe0"
 """XLS, and XLSX that is encrypted."""
+FORMULA_ERRORS: Final = frozenset(
+    (
+        *("#BLOCKED!", "#CALC!", "#DIV/0!", "#FIELD!", "#GETTING_DATA", "#N/A", "#NAME?", "#NULL!"),
+        *("#NUM!", "#REF!", "#SPILL!", "#VALUE!"),
+    )
+)
+"""What a spreadsheet shows, and writes as CSV, where a formula has failed."""
 DELIMITERS: Final = (",", ";", "\t")
 
 Cell = str | int | float | date | datetime | None
@@ -215,7 +224,8 @@ def _ordered(found: SqlTuple, header: tuple[str, ...] | None) -> Sequence[str | 
 def _workbook(path: Path, raw: bytes) -> list[Sheet]:
     from python_calamine import CalamineError, CalamineWorkbook  # not in the device's extra
 
-    _require_bounded(path, raw)
+    if parts := _require_bounded(path, raw):
+        raw = _with_errors_as_texts(raw, parts)
     try:
         book = CalamineWorkbook.from_filelike(io.BytesIO(raw))
         sheets: list[Sheet] = []
@@ -240,35 +250,60 @@ def _workbook(path: Path, raw: bytes) -> list[Sheet]:
     return sheets
 
 
-def _require_bounded(path: Path, raw: bytes) -> None:
-    """Check what a workbook comes to before the library makes room for all of it."""
+def _require_bounded(path: Path, raw: bytes) -> set[str]:
+    """Check what a workbook comes to before the library makes room for all of it.
+
+    Returns the parts of the archive in which a formula has failed.
+    """
+    failed: set[str] = set()
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > UNPACKED_BYTES_MAX:
                 raise TableRejected(path=path, faults=["its sheets are too large; split it"])
             for entry in entries:
-                if _SHEET_NAME.search(entry.filename):
-                    _require_near(path, archive, entry)
+                if _SHEET_NAME.search(entry.filename) and _scan(path, archive, entry):
+                    failed.add(entry.filename)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise TableRejected(
             path=path, faults=["is no whole workbook; copy or save it again"]
         ) from error
+    return failed
 
 
-def _require_near(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    """Check that no cell lies far off: one in the last corner makes 17 thousand million of them."""
-    rows, letters, rest = 1, {b"A"}, b""
+def _with_errors_as_texts(raw: bytes, parts: Container[str]) -> bytes:
+    """Return a workbook that holds `#REF!` and its like as texts: the library shows nothing."""
+    written = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(raw)) as archive,
+        zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as copy,
+    ):
+        for entry in archive.infolist():
+            content = archive.read(entry)
+            if entry.filename in parts:
+                content = _ERROR_CELL.sub(rb"\1str", content)
+            copy.writestr(entry.filename, content)
+    return written.getvalue()
+
+
+def _scan(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    """Check that no cell lies far off, and return whether a formula has failed.
+
+    One cell in the last corner would make 17 thousand million of them.
+    """
+    rows, letters, has_errors, rest = 1, {b"A"}, False, b""
     with archive.open(entry) as sheet:
         while read := sheet.read(_READ_BYTES):
             text = rest + read
             found = _FILLED_CELL.findall(text)
             rows = max(rows, *(int(row) for _, row in found)) if found else rows
             letters |= {column for column, _ in found}
+            has_errors = has_errors or _ERROR_CELL.search(text) is not None
             rest = text[-_CELL_TAG_BYTES:]
     width = max(map(_column_number, letters))
     if rows > ROWS_MAX or rows * width > CELLS_MAX:
         raise TableRejected(path=path, faults=[_TOO_MANY_CELLS])
+    return has_errors
 
 
 def _column_number(letters: bytes) -> int:

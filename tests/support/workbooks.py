@@ -6,6 +6,13 @@ from datetime import date, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+
+class Failed(str):
+    """What a spreadsheet shows where a formula has failed."""
+
+    __slots__ = ()
+
+
 CellValue = str | int | float | date | bool | None
 _TYPES = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -79,6 +86,8 @@ def _cell(place: str, value: CellValue) -> str:
             return ""
         case bool():
             return f'<c r="{place}" t="b"><v>{int(value)}</v></c>'
+        case Failed():
+            return f'<c r="{place}" s="0" t="e"><f>1/0</f><v>{value}</v></c>'
         case str():
             return f'<c r="{place}" t="inlineStr"><is><t>{escape(value)}</t></is></c>'
         case datetime():

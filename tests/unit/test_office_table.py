@@ -12,7 +12,7 @@ from producers.office.grid import FAULTS_SHOWN_MAX, TableRejected
 from producers.office.lists import EntryRow, entries_of_one_person, read_list, read_resolutions
 from producers.office.statuses import read_statuses
 from rekam.domain.errors import Misconfigured
-from tests.support.workbooks import CellValue, write_workbook
+from tests.support.workbooks import CellValue, Failed, write_workbook
 
 NIK = "6408080101700001"
 SOME = [DenominatorRow("64.08.01.2001", 5), DenominatorRow("64.08.01.2002", 7)]
@@ -96,6 +96,32 @@ def test_every_bad_row_of_a_workbook_is_named_as_the_spreadsheet_counts(book: Pa
     assert "was turned into a date" in found[2]
     assert "a time or a truth" in found[3]
     assert "neither a code nor a name" in found[5]
+
+
+@pytest.mark.parametrize("form", ["xlsx", "csv"])
+def test_a_formula_that_failed_is_named_and_no_empty_cell(tmp_path: Path, form: str) -> None:
+    """An entry whose number could not be looked up would be one without a NIK."""
+    rows: list[list[CellValue]] = [
+        ["nomor", "nik", "catatan"],
+        [1, NIK, "baik"],
+        [2, Failed("#N/A"), None],
+        [3, None, Failed("#DIV/0!")],
+        [Failed("#REF!"), NIK, None],
+    ]
+    path = tmp_path / f"daftar.{form}"
+    if form == "xlsx":
+        # Of another sheet, errors are nobody's business.
+        write_workbook(path, [[Failed("#NUM!")]], rows)
+    else:
+        lines = (",".join("" if cell is None else str(cell) for cell in row) for row in rows)
+        path.write_text("\n".join(lines))
+    assert faults(path, read_list) == (
+        "row 3: column nik: holds #N/A, the error of a formula",
+        "row 5: column entry: holds #REF!, the error of a formula",
+    )
+    rows[2][1], rows[4][0] = None, 4
+    write_workbook(book := tmp_path / "mended.xlsx", [[Failed("#NUM!")]], rows)
+    assert [row.nik for row in read_list(book).rows] == [NIK, None, None, NIK]
 
 
 def test_of_several_sheets_the_one_with_the_header_is_meant(book: Path) -> None:
