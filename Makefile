@@ -2,6 +2,8 @@
 # REKAM_HOME names the state folder (default ~/.local/share/rekam); the broker's jars are cached in it.
 
 PYTHON := .venv/bin/python
+# Half of a test is waiting for a server. A file stays in one process, so that its tests share what it sets up.
+TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 FAST_TESTS := $(wildcard tests/unit tests/property tests/contract)
 
 .DEFAULT_GOAL := help
@@ -16,11 +18,11 @@ setup: ## Install what is missing (APT=no: only name the system packages)
 demo: setup ## Run the regency on this machine: http://127.0.0.1:8080 (ARGS=--until-drained ends it)
 	.venv/bin/rekam up --demo $(ARGS)
 
-test: setup ## Run all tests, the quick ones first (ARGS are pytest's)
-	$(PYTHON) -m pytest $(ARGS)
+test: setup ## Run all tests, the quick ones first (ARGS are pytest's; ARGS="-n 0 --pdb")
+	$(PYTHON) -m pytest $(TWO_AT_ONCE) $(ARGS)
 
 test-fast: setup ## Run the tests that need no servers
-	$(PYTHON) -m pytest $(FAST_TESTS) $(ARGS)
+	$(PYTHON) -m pytest $(TWO_AT_ONCE) $(FAST_TESTS) $(ARGS)
 
 check: setup ## Lint, format, types, imports
 	$(PYTHON) -m ruff check

@@ -1,4 +1,4 @@
-"""Real parts that tests share: one broker and one PostgreSQL a session, started when first asked.
+"""Real parts that tests share: one broker and one PostgreSQL a process, started when first asked.
 
 A test that kills a server takes one of its own (`breakable_kafka`, `breakable_postgres`).
 """
