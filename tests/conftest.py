@@ -3,7 +3,8 @@
 A test that kills a server takes one of its own (`breakable_kafka`, `breakable_postgres`).
 """
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LAYERS.index(item.path.relative_to(here).parts[0])
 
     items.sort(key=layer)
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_log_handler() -> Iterator[None]:
+    """Take away what a command that ran in this process logs to: its stream ends with the test."""
+    yield
+    root = logging.getLogger()
+    # pytest's own are subclasses.
+    root.handlers = [one for one in root.handlers if type(one) is not logging.StreamHandler]
 
 
 @pytest.fixture(scope="session")
