@@ -132,15 +132,16 @@ async def discard_producer(client: Any) -> bool:
             if sender.done():
                 break
         held = client._message_accumulator  # noqa: SLF001 - see above
-        queued = [batch for batches in held._batches.values() for batch in batches]  # noqa: SLF001 - see above
         # A batch that waits to be retried left this set; its own callback wants to remove it there.
-        held._pending_batches.update(queued)  # noqa: SLF001 - see above
+        held._pending_batches.update(*held._batches.values())  # noqa: SLF001 - see above
+        batches = list(held._pending_batches)  # noqa: SLF001 - see above
         held.fail_all(KafkaError("given up"))
-        for batch in queued:
-            # Who waits for room in it is gone; an unread exception would be reported later.
-            waiter = batch._drain_waiter  # noqa: SLF001 - see above
-            if waiter.done() and not waiter.cancelled():
-                waiter.exception()
+        for batch in batches:
+            # Who waits for it may be gone; an exception that nobody asks for is reported later.
+            messages = (future for future, _ in batch._msg_futures)  # noqa: SLF001 - see above
+            for waiter in (batch.future, batch._drain_waiter, *messages):  # noqa: SLF001 - see above
+                if waiter.done() and not waiter.cancelled():
+                    waiter.exception()
     try:
         async with asyncio.timeout(DISCARD_SECONDS_MAX):
             await client.stop()
