@@ -10,7 +10,7 @@ from rekam.domain.clocks import OfficeZone
 RECORDED: Final = "sudah-rekam.v1"
 """What folds call recorded: at least one recording that is not withdrawn."""
 
-FOLDS: Final = 4
+FOLDS: Final = 5
 """Version of what folds make of facts. A change that gives other cells for the same facts raises
 it: then no processor adds to cells of another version, and `rekam projection rebuild --switch`
 makes them anew."""

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from projections.facts import COUNTS, Fact, FactId, known_days
+from projections.facts import COUNTS, Fact, known_days
 from projections.person.facts import Observed
 from projections.person.state import DATE_UNKNOWN, Move, Placement, steps_of
+from projections.verification.state import is_ahead, observed_order
 from rekam.domain.clocks import OfficeZone
 
 TABLE: Final = "coverage_cell"
@@ -88,19 +89,21 @@ def duplicate_contributions(
 ) -> Mapping[DuplicateCell, int]:
     """Return the cells that one person adds to those recorded and shown as DUPLICATE_RECORD.
 
-    `observed` are the centre's observations of the person, whether they count or not.
+    `observed` are the centre's observations of the person, whether they count or not. Those of a
+    time that had not come when they arrived say nothing, here as in verification.
 
     The sum over cells with occurred_on <= D and known_on <= K is 1 exactly when, by what was
     known at K, the person was recorded by D and the latest status observed by D was
     DUPLICATE_RECORD. Of somebody whose date is unknown, the latest status of all decides.
     """
+    observed = [fact for fact in observed if not is_ahead(fact, fact.data)]
     shown = [fact for fact in observed if fact.data.status == DUPLICATE_RECORD]
     if not shown or not moves:  # nearly everyone
         return {}
     if len(shown) == 1 and len(moves) == 1 and (placement := moves[0].after) is not None:
         # Nearly all of the rest: placed once, shown once, and nothing was shown later.
         (fact,) = shown
-        last = max(observed, key=_observed_order)
+        last = max(observed, key=observed_order)
         if last is fact and fact.verdict == COUNTS and not fact.history:
             known_on = max(moves[0].known_on, zone.append_day(fact.known_ms))
             day = max(placement.occurred_on, zone.day(fact.data.observed_ms))
@@ -123,10 +126,6 @@ def duplicate_contributions(
     return {cell: people for cell, people in cells.items() if people}
 
 
-def _observed_order(fact: Fact[Observed]) -> tuple[int, FactId]:
-    return (fact.data.observed_ms, fact.id)
-
-
 def _turns(
     placement: Placement | None, observed: Iterable[Fact[Observed]], zone: OfficeZone
 ) -> Mapping[tuple[str, date], int]:
@@ -135,7 +134,7 @@ def _turns(
         return {}
     seen = [
         (fact.data.observed_ms, fact.data.status == DUPLICATE_RECORD)
-        for fact in sorted(observed, key=_observed_order)
+        for fact in sorted(observed, key=observed_order)
     ]
     if placement.occurred_on == DATE_UNKNOWN:
         is_duplicate = bool(seen) and seen[-1][1]

@@ -82,7 +82,7 @@ def cases_of(facts: Sequence[PersonFact]) -> list[Case]:
     if not since:
         return []
     resolutions = [
-        (fact.data.resolved_ms, fact.id, fact.data)
+        (min(fact.data.resolved_ms, fact.known_ms), fact.id, fact.data)
         for fact in facts
         if type(fact.data) is CaseResolved and fact.verdict == COUNTS
     ]
@@ -118,7 +118,8 @@ def _outcome(
     """Return the outcome of the last resolution, unless more is known than it rests on.
 
     Of the set alone: a recording that it does not name, or a word of the centre that is later,
-    opens the case again, whichever arrived first.
+    opens the case again, whichever arrived first. A resolution's time is never after the log had
+    it: one by a clock that is years ahead would stand until then.
     """
     said = [one for one in resolutions if one[2].kind == kind]
     if not said:

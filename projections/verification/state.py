@@ -3,12 +3,11 @@
 from calendar import monthrange
 from collections.abc import Collection, Iterable, Sequence
 from datetime import MINYEAR, date
-from operator import itemgetter
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 
-from projections.facts import COUNTS
+from projections.facts import COUNTS, Fact, known_order
 from projections.person.facts import Observed, PersonFact, Suket
 from projections.verification.vocabulary import Turn, is_known, turn_between
 from rekam.domain.clocks import AHEAD_MS_MAX, OfficeZone
@@ -27,38 +26,37 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 def in_observed_order(facts: Collection[PersonFact]) -> list[Observed]:
     """Return the observations that count by their own time: one that came late takes its place.
 
+    Of several of one time, as lists of days have them, the one that was known last stands last.
     Not those of a time more than a day after they arrived: one wrong year would stand for ever.
     """
     seen: list[Observed] = []
     latest: int | None = None
     for fact in facts:
         data = fact.data
-        if type(data) is Observed and fact.verdict == COUNTS and not _is_ahead(fact, data):
+        if type(data) is Observed and fact.verdict == COUNTS and not is_ahead(fact, data):
             if latest is not None and data.observed_ms <= latest:
                 break
             latest = data.observed_ms
             seen.append(data)
     else:  # as a rule: they came in their order
         return seen
-    return [
-        data
-        for _, _, data in sorted(
-            (
-                (fact.data.observed_ms, fact.id, fact.data)
-                for fact in facts
-                if fact.verdict == COUNTS
-                and type(fact.data) is Observed
-                and not _is_ahead(fact, fact.data)
-            ),
-            key=itemgetter(0, 1),
-        )
+    found = [
+        cast("Fact[Observed]", fact)
+        for fact in facts
+        if fact.verdict == COUNTS and type(fact.data) is Observed and not is_ahead(fact, fact.data)
     ]
+    return [fact.data for fact in sorted(found, key=observed_order)]
+
+
+def observed_order(fact: Fact[Observed]) -> tuple[int, tuple[int, str, int, int, bytes]]:
+    """Return the sort key of observations: by their own time, then as they became known."""
+    return fact.data.observed_ms, known_order(fact)
 
 
 def has_observation_ahead(facts: Iterable[PersonFact]) -> bool:
     """Tell whether an observation counts for nothing because its time has not come."""
     return any(
-        fact.verdict == COUNTS and type(fact.data) is Observed and _is_ahead(fact, fact.data)
+        fact.verdict == COUNTS and type(fact.data) is Observed and is_ahead(fact, fact.data)
         for fact in facts
     )
 
@@ -66,16 +64,18 @@ def has_observation_ahead(facts: Iterable[PersonFact]) -> bool:
 def has_letter_ahead(facts: Iterable[PersonFact]) -> bool:
     """Tell whether a letter counts for nothing because the day of its issue has not come."""
     return any(
-        fact.verdict == COUNTS and type(fact.data) is Suket and _is_letter_ahead(fact, fact.data)
+        fact.verdict == COUNTS and type(fact.data) is Suket and is_letter_ahead(fact, fact.data)
         for fact in facts
     )
 
 
-def _is_ahead(fact: PersonFact, observed: Observed) -> bool:
+def is_ahead(fact: Fact[Any], observed: Observed) -> bool:
+    """Tell whether an observation is of a time more than a day after it arrived."""
     return observed.observed_ms > fact.known_ms + AHEAD_MS_MAX
 
 
-def _is_letter_ahead(fact: PersonFact, letter: Suket) -> bool:
+def is_letter_ahead(fact: Fact[Any], letter: Suket) -> bool:
+    """Tell whether a letter is of a time more than a day after it arrived."""
     return letter.issued_ms > fact.known_ms + AHEAD_MS_MAX
 
 
@@ -116,7 +116,7 @@ def days_of_letters(facts: Iterable[PersonFact], zone: OfficeZone) -> list[date]
             for fact in facts
             if fact.verdict == COUNTS
             and type(fact.data) is Suket
-            and not _is_letter_ahead(fact, fact.data)
+            and not is_letter_ahead(fact, fact.data)
         }
     )
 

@@ -133,6 +133,28 @@ def test_a_resolution_settles_a_case_until_a_recording_comes_that_it_does_not_na
     assert outcomes(*settled, third, again) == {"two_recordings": "not_a_duplicate"}
 
 
+def test_a_resolution_by_a_clock_that_is_years_ahead_keeps_no_later_one_out() -> None:
+    names = (name_of(FIRST), name_of(ELSEWHERE))
+    third = captured(7, producer="recorder-3", day=14)
+    ahead = by_clock(resolved(*names, day=12), days=4_000)
+    again = resolved(*names, name_of(third), day=20, outcome="not_a_duplicate")
+    assert outcomes(FIRST, ELSEWHERE, ahead) == {"two_recordings": "same_person"}
+    assert outcomes(FIRST, ELSEWHERE, ahead, third, again) == {"two_recordings": "not_a_duplicate"}
+    # Nor does it settle what the centre says after it.
+    shown = observed(DUPLICATE_RECORD, day=3)
+    settled = by_clock(resolved(day=4, kind="centre_duplicate"), days=4_000)
+    words = (shown, settled, observed(RECORDED_HERE_ONLY, day=5), observed(DUPLICATE_RECORD, day=6))
+    assert outcomes(FIRST, *words[:2]) == {"centre_duplicate": "same_person"}
+    assert outcomes(FIRST, *words) == {"centre_duplicate": ""}
+
+
+def by_clock(fact: PersonFact, *, days: int) -> PersonFact:
+    """Return a resolution whose office had a clock so many days ahead."""
+    assert isinstance(fact.data, CaseResolved)
+    resolved_ms = fact.data.resolved_ms + days * DAY_MS
+    return structs.replace(fact, data=structs.replace(fact.data, resolved_ms=resolved_ms))
+
+
 def test_the_centres_word_is_a_case_of_its_own_and_a_later_word_opens_it_again() -> None:
     shown = observed(DUPLICATE_RECORD, day=3)
     settled = resolved(day=4, kind="centre_duplicate", outcome="wrong_nik")

@@ -25,7 +25,7 @@ from projections.person.facts import decode_facts as decode_people
 from projections.person.state import DATE_UNKNOWN
 from projections.reference.facts import Denominators, Tree
 from projections.reference.facts import decode_facts as decode_references
-from rekam.domain.clocks import OfficeZone
+from rekam.domain.clocks import AHEAD_MS_MAX, OfficeZone
 
 REGENCY, DESA = 5, 13
 LENGTHS = (DESA, 8, REGENCY, 2)
@@ -60,11 +60,13 @@ def placement(known: Iterable[PersonFact], as_of: date) -> str | None:
 def status(known: Iterable[PersonFact], as_of: date, zone: OfficeZone) -> str | None:
     """Return the latest status observed by a day."""
     observed = [
-        (fact.data.observed_ms, fact.id, fact.data.status)
+        (fact.data.observed_ms, fact.known_ms, fact.id, fact.data.status)
         for fact in known
-        if isinstance(fact.data, Observed) and zone.day(fact.data.observed_ms) <= as_of
+        if isinstance(fact.data, Observed)
+        and zone.day(fact.data.observed_ms) <= as_of
+        and fact.data.observed_ms <= fact.known_ms + AHEAD_MS_MAX
     ]
-    return max(observed)[2] if observed else None
+    return max(observed)[3] if observed else None
 
 
 @dataclass(frozen=True)

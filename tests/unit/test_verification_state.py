@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from msgspec import structs
 
 from projections.facts import COUNTS, REVOKED, Fact
 from projections.person.facts import Observed, PersonData, PersonFact, Suket
@@ -55,6 +56,16 @@ def test_a_stale_observation_that_comes_late_takes_its_place_and_changes_nothing
     assert [one.status for one in observed][1:] == ["RECEIVED_AT_CENTRAL", "PRINT_READY_RECORD"]
     assert standing_of(observed) == Standing("PRINT_READY_RECORD", START_MS + 9 * DAY_MS)
     assert turns_of(observed) == []
+
+
+def test_of_several_words_of_one_time_the_one_known_last_stands_whoever_says_it() -> None:
+    words = shown((3, SENT), (3, "CARD_ISSUED"))
+    for names in (("centre-a", "centre-b"), ("centre-b", "centre-a")):
+        facts = [
+            structs.replace(one, producer=name) for one, name in zip(words, names, strict=True)
+        ]
+        for order in (facts, facts[::-1]):
+            assert [one.status for one in in_observed_order(order)] == [SENT, "CARD_ISSUED"]
 
 
 def test_a_status_stands_since_the_first_of_its_run() -> None:
