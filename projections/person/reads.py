@@ -9,7 +9,7 @@ import msgspec
 
 from projections.duplicate.contributions import case_id
 from projections.duplicate.state import Kind, cases_of, standing_recordings
-from projections.facts import VERDICT_REASONS, counted
+from projections.facts import VERDICT_REASONS, FactId, counted
 from projections.person.erasure import order_of
 from projections.person.facts import (
     Captured,
@@ -30,11 +30,21 @@ from projections.person.state import (
 from projections.reading import Connection, instant
 from projections.rules import Rules
 from projections.verification.flags import CentreFlag, centre_flags
-from projections.verification.state import in_observed_order, standing_of
+from projections.verification.state import (
+    in_observed_order,
+    is_ahead,
+    is_letter_ahead,
+    standing_of,
+)
 from projections.verification.vocabulary import RECORDED_HERE_ONLY
 from rekam.runtime.queries import load_queries
 
 _QUERIES: Final = load_queries("projections.person", "queries_read.sql")
+
+WITHDRAWN: Final = "withdrawn"
+"""Why an admitted recording does not count."""
+AHEAD: Final = "ahead"
+"""Why a word of the centre does not count: of a time that had not come when it arrived."""
 
 RecordingFlag = Literal[
     "recorded_more_than_once",
@@ -63,6 +73,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """None: the device's clock cannot be trusted."""
     known_at: datetime
     counts: bool
+    """It stands: it was admitted, and nobody withdrew it."""
     reason: str | None
     """Why it does not count."""
 
@@ -78,6 +89,10 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime | None
     """When, by the one who says it."""
     source: str | None
+    recording: str | None
+    """Of a withdrawal: which recording is void, by its device's own id."""
+    recorded_by: str | None
+    """Whose it is; null: every device's of that id."""
     known_at: datetime
     counts: bool
     reason: str | None
@@ -158,7 +173,7 @@ def describe(token: bytes, facts: Sequence[PersonFact], *, rules: Rules, today: 
         recorded_on=day if day != DATE_UNKNOWN else None,
         status=status,
         status_since=status_since,
-        recordings=[_recording(fact, fact.data) for fact in facts if _is_recording(fact)],
+        recordings=_recordings(facts, {fact.id for fact in standing}),
         history=_history(facts),
         duplicates=max(0, len(standing) - 1),
         cases=[
@@ -187,16 +202,29 @@ def _status(
     return current.status, instant(current.since_ms)
 
 
-def _is_recording(fact: PersonFact) -> bool:
-    return isinstance(fact.data, Captured)
+def _recordings(facts: Iterable[PersonFact], standing: Collection[FactId]) -> list[Recording]:
+    found: list[Recording] = []
+    for fact in facts:
+        if isinstance(data := fact.data, Captured):
+            reason = _reason(fact) or (None if fact.id in standing else WITHDRAWN)
+            found.append(_recording(fact, data, reason))
+    return found
 
 
 def _reason(fact: PersonFact) -> str | None:
-    return None if fact.counts else VERDICT_REASONS[fact.verdict][0]
+    """Return why a fact counts for nothing by itself."""
+    if not fact.counts:
+        return VERDICT_REASONS[fact.verdict][0]
+    match fact.data:
+        case Observed() as observed if is_ahead(fact, observed):
+            return AHEAD
+        case Suket() as letter if is_letter_ahead(fact, letter):
+            return AHEAD
+        case _:
+            return None
 
 
-def _recording(fact: PersonFact, data: object) -> Recording:
-    assert isinstance(data, Captured)  # noqa: S101 - the caller chose recordings
+def _recording(fact: PersonFact, data: Captured, reason: str | None) -> Recording:
     return Recording(
         producer=fact.producer,
         epoch=fact.epoch,
@@ -207,8 +235,8 @@ def _recording(fact: PersonFact, data: object) -> Recording:
         mode=data.mode,
         occurred_on=fact.occurred_on,
         known_at=instant(fact.known_ms),
-        counts=fact.counts,
-        reason=_reason(fact),
+        counts=reason is None,
+        reason=reason,
     )
 
 
@@ -234,6 +262,7 @@ def _happening(fact: PersonFact) -> Happening | None:
         case _:
             assert_never(data)
     kind, status, at_ms, source = said
+    reason = _reason(fact)
     return Happening(
         kind=kind,
         producer=fact.producer,
@@ -242,9 +271,11 @@ def _happening(fact: PersonFact) -> Happening | None:
         status=status,
         at=None if at_ms is None else instant(at_ms),
         source=source,
+        recording=data.recording if isinstance(data, Withdrawn | WithdrawnOf) else None,
+        recorded_by=data.producer if isinstance(data, WithdrawnOf) else None,
         known_at=instant(fact.known_ms),
-        counts=fact.counts,
-        reason=_reason(fact),
+        counts=reason is None,
+        reason=reason,
     )
 
 

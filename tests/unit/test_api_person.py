@@ -3,7 +3,15 @@
 from datetime import date
 
 from projections.facts import COUNTS, FORK_LOST, Fact
-from projections.person.facts import Captured, Observed, PersonData, PersonFact, Suket, Withdrawn
+from projections.person.facts import (
+    Captured,
+    Observed,
+    PersonData,
+    PersonFact,
+    Suket,
+    Withdrawn,
+    WithdrawnOf,
+)
 from projections.person.reads import Person, describe
 from projections.reading import instant
 from tests.support.rows import RULES
@@ -66,6 +74,28 @@ def test_a_second_standing_recording_is_a_duplicate_and_a_withdrawn_one_is_not()
     assert "recorded_more_than_once" in person(*twice).flags
     once = person(*twice, fact(Withdrawn("r-2"), seq=3, day=2))
     assert (once.duplicates, once.flags) == (0, ["recording_withdrawn"])
+    assert [(one.counts, one.reason) for one in once.recordings] == [
+        (True, None),
+        (False, "withdrawn"),
+    ]
+    assert [(one.recording, one.recorded_by) for one in once.history] == [("r-2", None)]
+    of_device = person(*twice, fact(WithdrawnOf("r-2", "recorder-1"), seq=3, day=2))
+    assert [one.counts for one in of_device.recordings] == [True, False]
+    assert [one.recorded_by for one in of_device.history] == ["recorder-1"]
+
+
+def test_what_is_of_a_time_that_had_not_come_counts_for_nothing_and_says_why() -> None:
+    found = person(
+        fact(observed("CARD_ISSUED", day=0), seq=1),
+        fact(observed("DUPLICATE_RECORD", day=900), seq=2),
+        fact(Suket("PRINT_READY_RECORD", START_MS + 900 * DAY_MS, "s-1"), seq=3),
+    )
+    assert found.status == "CARD_ISSUED"
+    assert [(one.counts, one.reason) for one in found.history] == [
+        (True, None),
+        (False, "ahead"),
+        (False, "ahead"),
+    ]
 
 
 def test_a_recording_that_lost_a_fork_is_shown_with_its_reason_and_does_not_count() -> None:
