@@ -3,10 +3,15 @@
 
 -- name: list_versions
 -- The versions that entries of the lists $3 (all of them: null) name, with the day of the latest
--- word, as of $1 as known at $2.
+-- word, as of $1 as known at $2. Of a version that was discarded nothing stands.
 SELECT cohort, version, max(stated_on) AS stated_on
-FROM cohort_cell
-WHERE stated_on <= $1 AND known_on <= $2 AND ($3::text IS NULL OR cohort = $3)
+FROM (
+    SELECT cohort, version, max(stated_on) AS stated_on
+    FROM cohort_cell
+    WHERE stated_on <= $1 AND known_on <= $2 AND ($3::text IS NULL OR cohort = $3)
+    GROUP BY cohort, version, bucket, code, is_disputed
+    HAVING sum(entries) <> 0
+) AS standing
 GROUP BY cohort, version
 ORDER BY cohort COLLATE "C", version COLLATE "C";
 

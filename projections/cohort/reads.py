@@ -14,7 +14,7 @@ from projections.cohort.rules import CohortRule, read_buckets
 from projections.cohort.state import CONFLICT_RULE, EntryState, entry_state, in_order
 from projections.facts import Fact, known_days
 from projections.reading import Connection
-from projections.reference.facts import CohortHead, reference_key
+from projections.reference.facts import CohortHead, ReferenceData, reference_key
 from projections.reference.facts import decode_facts as decode_references
 from rekam.domain.buckets import RESIDUAL, UNLISTED
 from rekam.domain.clocks import OfficeZone
@@ -233,30 +233,28 @@ def _known(facts: Sequence[Fact[DataT]], moment: Moment) -> Sequence[Fact[DataT]
 async def _heads(
     connection: Connection, moment: Moment, cohort: str | None = None
 ) -> dict[str, _Heads]:
-    """Return what was said of lists by then, each version's latest word, by cohort."""
+    """Return what was said of lists by then, each version's latest word, by cohort.
+
+    In the order in which they were handed over first: who corrects a version makes no later one.
+    """
     low = reference_key("cohort", "" if cohort is None else f"{cohort}/")
     rows = await connection.fetch(
         _REFERENCES["list_references"],
         low,
         low[:-1] + b"0",  # "0" follows "/"
     )
-    stated: dict[tuple[str, str], tuple[date, int, CohortHead]] = {}
-    """By list and version: their ids may hold slashes, so that two of them share a key."""
+    heads: list[Fact[ReferenceData]] = []
     for row in rows:
         facts = decode_references(row["facts"]) if row["facts"] else []
-        for day, fact in in_order(_known(facts, moment), moment.zone):
-            head = fact.data
-            if isinstance(head, CohortHead) and day <= moment.as_of:
-                stated[head.cohort, head.version] = (day, fact.known_ms, head)
-    found: dict[str, list[CohortHead]] = {}
-    for _, _, head in sorted(stated.values(), key=_in_time):
-        found.setdefault(head.cohort, []).append(head)
-    return {name: _Heads(heads) for name, heads in found.items()}
-
-
-def _in_time(stated: tuple[date, int, CohortHead]) -> tuple[date, int, str]:
-    day, known_ms, head = stated
-    return day, known_ms, head.version
+        heads += (fact for fact in _known(facts, moment) if isinstance(fact.data, CohortHead))
+    found: dict[str, dict[str, CohortHead]] = {}
+    """By list and version: their ids may hold slashes, so that two of them share a key."""
+    for day, fact in in_order(heads, moment.zone):
+        head = fact.data
+        if isinstance(head, CohortHead) and day <= moment.as_of:
+            # A version that is there keeps its place.
+            found.setdefault(head.cohort, {})[head.version] = head
+    return {name: _Heads([*versions.values()]) for name, versions in found.items()}
 
 
 async def _versions(
@@ -264,8 +262,8 @@ async def _versions(
 ) -> list[str] | None:
     """Return the versions of a list, the latest last; None when nothing names the list.
 
-    Those that were handed over come last, in that order; before them, those that entries alone
-    name, by their latest word.
+    Those that were handed over come last, in the order of their first time; before them, those
+    that entries alone name, by their latest word.
     """
     named = await connection.fetch(_QUERIES["list_versions"], moment.as_of, moment.known_at, cohort)
     if not named and not heads.heads:

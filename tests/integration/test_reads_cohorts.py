@@ -6,11 +6,12 @@ from datetime import date
 from typing import Any
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from projections.api.database import SESSION
 from projections.api.settled import CLOCKS_APART_MS_MAX
 from projections.cohort.facts import Listed, Resolved, entry_keys
+from projections.facts import COUNTS, DISCARDED, Fact, Judgement
 from projections.reading import end_of_day_ms
 from projections.reference.facts import reference_key
 from rekam.domain.cohort_snapshot import CohortSnapshot, entries_hash, open_snapshot
@@ -18,7 +19,7 @@ from rekam.domain.errors import OutboxFull, Unavailable
 from rekam.runtime.postgres import connect
 from rekam.runtime.queries import load_queries
 from tests.support.api import BEARER, READING, SNAPSHOT_KEY, Client, Recorded, office, serving
-from tests.support.rows import NIK, OTHER_NIK, RULES, TODAY, Rows
+from tests.support.rows import NIK, OTHER_NIK, RULES, TODAY, DataT, Rows, noon_ms
 
 LIST = "kpu-lapas-bontang-2018"
 FEBRUARY, MARCH, APRIL = date(2018, 2, 10), date(2018, 3, 5), date(2018, 4, 9)
@@ -260,6 +261,63 @@ async def test_a_comparison_names_the_rules_by_which_both_versions_have_their_bu
             whole["rule"],
             whole["disputed"]["rule"],
         )
+
+
+async def test_the_latest_version_is_the_one_that_was_handed_over_first_last(
+    database: str,
+) -> None:
+    """Neither a version that is corrected later nor the name of one makes it the latest."""
+    rows = Rows()
+    for version in ("9", "10"):
+        rows.handed_over("list", version, entries=1, known=MARCH)
+        rows.entry(Listed("list", 1, None, "11", version), known=MARCH)
+    for facts in rows.references.values():  # one segment brought both
+        facts[:] = [structs.replace(fact, known_ms=noon_ms(MARCH)) for fact in facts]
+    rows.handed_over("list", "9", entries=3, known=APRIL)
+    rows.entry(Listed("list", 1, None, "12", "9"), known=APRIL)
+    await rows.write(database)
+    async with serving(database) as client:
+        found = await client.figures("/v1/cohorts/list")
+        corrected = await client.figures("/v1/cohorts/list?version=9")
+    assert (found["version"], found["versions"]) == ("10", ["9", "10"])
+    assert (corrected["announced"], corrected["codes"]) == (3, {"12": 1})
+
+
+async def test_of_a_list_that_was_discarded_nothing_is_left(database: str) -> None:
+    rows = Rows()
+    rows.handed_over("wrong", "1", entries=1, known=MARCH)
+    rows.entry(Listed("wrong", 1, None, None, "1"), known=MARCH)
+    for version in ("1", "2"):
+        rows.entry(Listed("right", 1, None, None, version), known=MARCH)
+    rows.references = {key: [*map(discarded, facts)] for key, facts in rows.references.items()}
+    rows.entries = {
+        key: [
+            fact if (fact.data.cohort, fact.data.version) == ("right", "1") else discarded(fact)
+            for fact in facts
+        ]
+        for key, facts in rows.entries.items()
+    }
+    await rows.write(database)
+    async with serving(database) as client:
+        known = [
+            [(one["cohort"], one["versions"]) for one in answer["cohorts"]]
+            for answer in (
+                await client.figures(f"/v1/cohorts?as_of={MARCH}&known_at={MARCH}"),
+                await client.figures("/v1/cohorts"),
+            )
+        ]
+        answer = await client.get("/v1/cohorts/wrong")
+    assert known == [[("right", ["1", "2"]), ("wrong", ["1"])], [("right", ["1"])]]
+    assert (answer.status_code, answer.json()["code"]) == (404, "cohort_unknown")
+
+
+def discarded(fact: Fact[DataT]) -> Fact[DataT]:
+    """Return a fact that the registrar decided against in April."""
+    history = (
+        Judgement(RULES.zone.day(fact.known_ms), COUNTS, None),
+        Judgement(APRIL, DISCARDED, None),
+    )
+    return structs.replace(fact, verdict=DISCARDED, history=history)
 
 
 async def test_lists_with_slashes_in_their_ids_do_not_mix(database: str) -> None:
