@@ -86,7 +86,7 @@ CASE_STATE: Final = Parameter(
 )
 BY_PRODUCER: Final = Parameter(
     "producer",
-    str,
+    parameters.parse_producer,
     "only cases in which a recording by this producer stands",
     {"type": "string", "maxLength": VALUE_CHARACTERS_MAX},
 )

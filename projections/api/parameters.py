@@ -190,7 +190,8 @@ def _page(text: str) -> int:
     return int(text)
 
 
-def _producer(text: str) -> str:
+def parse_producer(text: str) -> str:
+    """Return a producer's id. Raises Unwanted."""
     try:
         return producer_id(text)
     except msgspec.ValidationError as error:
@@ -381,7 +382,7 @@ LIMIT: Final = Parameter(
 DEVICE_CURSOR: Final = Parameter("cursor", _parse_device_cursor, _CURSOR_WANTED, _CURSOR)
 PLACE_CURSOR: Final = Parameter("cursor", parse_place_cursor, _CURSOR_WANTED, _CURSOR)
 DEVICE: Final = Parameter(
-    "id", _producer, "the producer's id", {"type": "string"}, where="path", is_required=True
+    "id", parse_producer, "the producer's id", {"type": "string"}, where="path", is_required=True
 )
 COHORT: Final = Parameter(
     "id", _cohort, "the list's id", {"type": "string"}, where="path", is_required=True

@@ -1,6 +1,6 @@
 """Cases of duplicates: where, by whose recordings, and whether somebody has settled them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -49,7 +49,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DevicePair(msgspec.Struct, frozen=True, kw_only=True):
-    """Two producers of whose recordings so many people are cases."""
+    """Two producers and how many people both recorded."""
 
     producers: tuple[str, str]
     cases: int
@@ -90,25 +90,30 @@ async def list_cases(
         *(one.desa_range for one in counted_regions(wanted.region, recoding)),
     ]
     bounds = [low for low, _ in ranges], [high for _, high in ranges]
+    counts: defaultdict[Kind, Counter[State]] = defaultdict(Counter)
+    desa: set[str] = set()
+    for row in await connection.fetch(_QUERIES["count_cases"], *bounds):
+        # What has become another region's lies in these ranges, too.
+        if row["desa"] == UNPLACED or wanted.region.holds(recoding.current(row["desa"])):
+            counts[row["kind"]][row["state"]] += row["cases"]
+            desa.add(row["desa"])
     rows = await connection.fetch(
         _QUERIES["list_cases"],
-        *bounds,
+        list(desa),
         wanted.state,
         wanted.kind,
         wanted.producer,
         after,
         cases_max + 1,
     )
-    counts: dict[Kind, dict[State, int]] = defaultdict(dict)
-    for row in await connection.fetch(_QUERIES["count_cases"], *bounds):
-        counts[row["kind"]][row["state"]] = row["cases"]
+    pairs = await connection.fetch(_QUERIES["count_pairs"], list(desa), PAIRS_SHOWN_MAX)
     return CasePage(
         await _cases(connection, rows[:cases_max], recoding),
         rows[cases_max - 1]["case_id"] if len(rows) > cases_max else None,
-        dict(counts),
+        counts,
         [
             DevicePair(producers=(row["producer"], row["other"]), cases=row["cases"])
-            for row in await connection.fetch(_QUERIES["count_pairs"], *bounds, PAIRS_SHOWN_MAX)
+            for row in pairs
         ],
     )
 

@@ -36,6 +36,40 @@ async def test_a_case_names_both_devices_and_no_person(database: str) -> None:
         assert len(found["recordings"]) == 2
 
 
+async def test_a_pair_counts_each_person_once_whatever_the_centre_says_besides(
+    database: str,
+) -> None:
+    (nik,) = people(1)
+    rows = recorded_twice(nik)
+    rows.observed(nik, "DUPLICATE_RECORD")
+    await rows.write(database)
+    async with serving(database) as client:
+        answer = await client.figures(CASES)
+    assert answer["counts"] == {"two_recordings": {"open": 1}, "centre_duplicate": {"open": 1}}
+    assert answer["pairs"] == [{"producers": ["recorder-1", "recorder-2"], "cases": 1}]
+
+
+async def test_a_case_is_of_the_regency_that_has_its_desa_by_now(database: str) -> None:
+    (nik,) = people(1)
+    rows = recorded_twice(nik)
+    moved = {DESA[:8]: "64.11.01"}
+    rows.tree({"64.11": "Mahakam Ulu", "64.11.01": "Long Bagun"}, version="b", mapping=moved)
+    await rows.write(database)
+    async with serving(database) as client:
+        for region, cases in (("64.08", 0), ("64.11", 1), ("64", 1)):
+            answer = await client.figures(f"/v1/duplicates?region={region}")
+            assert [case["region"] for case in answer["cases"]] == cases * [f"64.11.01{DESA[8:]}"]
+            assert answer["counts"] == ({"two_recordings": {"open": 1}} if cases else {})
+            assert len(answer["pairs"]) == cases
+
+
+async def test_a_producer_that_is_no_id_is_refused(database: str) -> None:
+    await Rows().write(database)
+    async with serving(database) as client:
+        answer = await client.get(f"{CASES}&producer=%00")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
 async def test_cases_are_asked_for_by_region_state_kind_and_device_and_come_in_pages(
     database: str,
 ) -> None:
