@@ -12,6 +12,7 @@ from typing import Final
 from projections.api import answers
 from projections.api.answers import Stated
 from projections.coverage.reads import CoverageTotals
+from projections.person.state import UNPLACED
 from projections.reference.reads import DenominatorVersion, TreeVersion
 
 MEDIA_TYPE: Final = "text/csv"
@@ -93,8 +94,10 @@ def verification_csv(answer: Stated[answers.Verification]) -> bytes:
     lines: list[Sequence[Cell]] = [header]
     every = [(row.region, row.name, row) for row in figures.rows]
     for region, name, row in [*every, ("total", None, figures.totals)]:
-        for status, people in row.statuses.items():
-            ages = row.ages.get(status)
+        # A region with nobody is a row as well.
+        statuses: Iterable[tuple[str | None, int]] = row.statuses.items() or [(None, 0)]
+        for status, people in statuses:
+            ages = None if status is None else row.ages.get(status)
             stuck = None if ages is None else ages.stuck
             days = (answer.state.as_of, answer.state.known_at)
             lines.append((region, name, status, people, stuck, *days, tree_of(region)))
@@ -149,4 +152,5 @@ def _shown(cell: Cell) -> str:
             return str(cell)
         case _:
             shown = str(cell)
-            return f"'{shown}" if shown.startswith(_FORMULA) else shown
+            is_formula = shown.startswith(_FORMULA) and shown != UNPLACED
+            return f"'{shown}" if is_formula else shown

@@ -179,6 +179,23 @@ async def test_the_api_answers_as_of_a_day_and_as_csv(database: str) -> None:
         assert before["trees"] == []
 
 
+async def test_a_sheet_has_the_unplaced_and_regions_with_nobody_as_the_answer_has_them(
+    database: str,
+) -> None:
+    rows = Rows()
+    (unplaced,) = people(1)
+    rows.observed(unplaced, SENT)
+    rows.tree({"64.08": "Kutai Timur", "64.08.04": "Sangatta Utara"})
+    await rows.write(database)
+    async with serving(database) as client:
+        figures = await client.figures("/v1/verification?region=64.08")
+        sheet = await client.get("/v1/verification?region=64.08&format=csv")
+    rows_told = [line.split(",")[:4] for line in sheet.text.splitlines()[1:]]
+    assert {line[0] for line in rows_told} == {row["region"] for row in figures["rows"]} | {"total"}
+    assert ["-", "", SENT, "1"] in rows_told
+    assert ["64.08.04", "Sangatta Utara", "", "0"] in rows_told
+
+
 async def test_what_was_recorded_or_observed_after_the_day_asked_for_is_in_the_statuses(
     database: str,
 ) -> None:
