@@ -129,8 +129,7 @@ class Admission:
                 for intake in pending
                 if (header := _header_of(intake)) is not None
             )
-            for intake in pending:
-                self._decide(intake)
+            self._decide_all(pending)
             pending = await self._released()
         await self._settle_forks()
         self.opener.meet_keys(
@@ -151,6 +150,17 @@ class Admission:
             for row in await self.store.excluded_in(sorted(ranges)):
                 if row.reason in REASONS_IN_ITSELF:
                     self._unread[row[:4]] = row
+
+    def _decide_all(self, intakes: Iterable[Intake]) -> None:
+        """Decide each. Raises NeedsProducers, once for all of them: each time begins anew."""
+        missing: set[str] = set()
+        for intake in intakes:
+            try:
+                self._decide(intake)
+            except NeedsProducers as wider:
+                missing |= wider.producers
+        if missing:
+            raise NeedsProducers(missing)
 
     def _decide(self, intake: Intake) -> None:
         header = _header_of(intake)

@@ -191,8 +191,9 @@ class _Fold:
             for event in opened.events:
                 self.new[event.kind, event.key].append((name, event))
         rows = {key: admission.rows[key] for key in admission.changed}
-        for key in rows.keys() - (admission.fresh.keys() - admission.enlarged):
-            self._touch(rows[key], with_producers=True)
+        self._touch(
+            [rows[key] for key in rows.keys() - (admission.fresh.keys() - admission.enlarged)]
+        )
         await self._meet_rivals(rows.values(), admission.rows)
         await self._meet_anchors(
             [row for key, row in rows.items() if key not in admission.fresh],
@@ -243,10 +244,11 @@ class _Fold:
         added = [row for row in found if row.key not in rows]
         await self._meet_rivals(added, looked_at)
         await self._meet_anchors(added)
-        for row in added:
-            rows[row.key] = row
-            # The registrar's word on producers does not rest on its anchors.
-            self._touch(row, with_producers=row.producer != self.rules.registrar)
+        rows |= {row.key: row for row in added}
+        # The registrar's word on producers does not rest on its anchors.
+        registrar = self.rules.registrar
+        self._touch([row for row in added if row.producer != registrar])
+        self._touch([row for row in added if row.producer == registrar], with_producers=False)
 
     async def _meet_discards(
         self,
@@ -298,9 +300,8 @@ class _Fold:
         await self._meet_rivals(added, looked_at)
         await self._meet_anchors(added)
         self._set_judges(added, self._timelines())
-        for row in added:
-            rows[row.key] = row
-            self._touch(row, with_producers=False)
+        rows |= {row.key: row for row in added}
+        self._touch(added, with_producers=False)
 
     def _context(self, producer: str) -> ProducerContext:
         return context_of(self.facts[producer], root=self._root_of(producer))
@@ -424,21 +425,26 @@ class _Fold:
                 return
             moved = {key for key in known if now.get(key) != known[key]}
             known = now
-            for row in await self._rows_of_keys({registrar: moved}, looked_at):
-                if row.key not in rows:
-                    rows[row.key] = row
-                    self._touch(row, with_producers=True)
-                    await self._meet_rivals([row], looked_at)
-                    await self._meet_anchors([row])
+            found = await self._rows_of_keys({registrar: moved}, looked_at)
+            added = [row for row in found if row.key not in rows]
+            rows |= {row.key: row for row in added}
+            self._touch(added)
+            await self._meet_rivals(added, looked_at)
+            await self._meet_anchors(added)
 
-    def _touch(self, row: LedgerRow, *, with_producers: bool) -> None:
-        for kind, key in decode_contents(row.contents).entities:
-            if kind != PRODUCER:
+    def _touch(self, rows: Iterable[LedgerRow], *, with_producers: bool = True) -> None:
+        """Note whose facts must be judged again. Raises NeedsProducers, once for all of them."""
+        missing: set[str] = set()
+        for row in rows:
+            for kind, key in decode_contents(row.contents).entities:
+                if kind == PRODUCER:
+                    if not with_producers:
+                        continue
+                    if key.decode() not in self.locked:
+                        missing.add(key.decode())
                 self.touched[kind, key].add(_name(row))
-            elif with_producers:
-                if key.decode() not in self.locked:
-                    raise NeedsProducers([key.decode()])
-                self.touched[kind, key].add(_name(row))
+        if missing:
+            raise NeedsProducers(missing)
 
     async def _rows_in_new_light(
         self, timelines: Mapping[str, Timeline], looked_at: Mapping[LedgerKey, LedgerRow]

@@ -23,8 +23,6 @@ from stream_processors.worker import PositionMoved
 
 Folded = TypeVar("Folded")
 
-LOCK_ROUNDS_MAX: Final = 16
-"""Each round locks what the one before found concerned; a chunk that needs more is our bug."""
 DEADLOCKS_MAX: Final = 16
 """Of one transaction, in a row. Each time whoever it waited for has gone on."""
 
@@ -193,16 +191,19 @@ class PostgresFolder:
     async def _in_rounds(
         self, partition: int, fold: Callable[[frozenset[str]], Awaitable[Folded]]
     ) -> Folded:
+        """Fold, each time with the locks of what the time before found concerned besides."""
         producers: frozenset[str] = frozenset()
-        for _round in range(LOCK_ROUNDS_MAX):
+        while True:
             try:
                 return await _past_deadlocks(partition, fold, producers)
             except NeedsProducers as wider:
+                if wider.producers <= producers:
+                    raise Corrupt(
+                        f"partition {partition}: the fold asks for producers that it has locked "
+                        f"({len(wider.producers)} of {len(producers)}). This is a bug: report it "
+                        "with these numbers."
+                    ) from None
                 producers |= wider.producers
-        raise Corrupt(
-            f"partition {partition}: the fold asks for ever more producers ({len(producers)}). "
-            "This is a bug: report it with these numbers."
-        )
 
     async def excluded_in(self, ranges: Collection[tuple[str, int, int, int]]) -> list[ExcludedRow]:
         """Return the events of ranges (producer, epoch, first, last) that do not count."""
