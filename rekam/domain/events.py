@@ -561,6 +561,8 @@ def decode(line: bytes) -> Event:
         field = _shown_nik(data)
     if field is not None:
         raise EventRejected("nik_in_text", f"a NIK where none belongs - at `$.data.{field}`")
+    if nik is not None and not is_sure and nik in outer.boot:
+        raise EventRejected("nik_in_text", "a NIK where none belongs - at `$.boot`")
     return Event(outer.wall_ms, outer.mono_ms, outer.boot, data)
 
 

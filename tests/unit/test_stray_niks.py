@@ -68,6 +68,17 @@ def test_digits_written_as_escapes_are_digits() -> None:
         decode(line)
 
 
+def test_a_boot_session_that_is_named_by_the_nik_is_refused() -> None:
+    """Tables keep its name, where no order of erasure would reach it."""
+    escaped = "".join(f"\\u00{ord(digit):02x}" for digit in NIK)
+    line = encode(Event(1_522_476_000_000, 7, f"b-{NIK}", captured()))
+    for raw in (line, line.replace(f"b-{NIK}".encode(), escaped.encode())):
+        with pytest.raises(EventRejected, match="nik_in_text") as caught:
+            decode(raw)
+        assert "`$.boot`" in caught.value.detail
+        assert NIK not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "data",
     [
