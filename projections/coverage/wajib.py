@@ -105,12 +105,17 @@ class Wajib:
     def _current(self, desa: str) -> str | None:
         """Return where a statement counts; None: another one has taken its place."""
         code = desa
+        joined: date | None = None
         for step in self.recoding.steps:
             new = step.apply(code)
-            if regency_of(new) != regency_of(code) and new in self.stated:
-                own = self.bases[regency_of(new)]
-                if own.valid_from >= step.valid_from:
-                    return None
+            if new == code:
+                continue
+            regency = regency_of(new)
+            if regency != regency_of(code):
+                joined = step.valid_from
+            # The regency may state the place under a code that it has given it since.
+            if joined and new in self.stated and self.bases[regency].valid_from >= joined:
+                return None
             code = new
         return code
 

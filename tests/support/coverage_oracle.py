@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import groupby
 
 from msgspec import structs
 
@@ -217,8 +218,8 @@ class Oracle:
             for new in mapping.values()
         }
 
-    def _current(self, code: str, *, after: int = 0) -> str:
-        for _, mapping in self._steps[after:]:
+    def _current(self, code: str, *, after: int = 0, until: int | None = None) -> str:
+        for _, mapping in self._steps[after:until]:
             code = recoded(mapping, code)
         return code
 
@@ -233,21 +234,25 @@ class Oracle:
         }
         found: dict[str, int] = defaultdict(int)
         for desa, wajib in stated.items():
-            code: str | None = desa
-            for valid_from, mapping in self._steps:
-                new = recoded(mapping, code) if code else ""
-                has_left = code is not None and new[:REGENCY] != code[:REGENCY]
-                if (
-                    has_left
-                    and new in stated
-                    and self._bases[new[:REGENCY]].valid_from >= valid_from
-                ):
-                    code = None
-                elif code is not None:
-                    code = new
-            if code is not None and lies_in(code, region):
-                found[code] += wajib
+            if lies_in(self._current(desa), region) and not self._is_retold(desa, stated):
+                found[self._current(desa)] += wajib
         return dict(found)
+
+    def _is_retold(self, desa: str, stated: Mapping[str, int]) -> bool:
+        """Tell whether a regency has stated a place by itself since it came there."""
+        path = [(date.min, desa)]
+        path += [
+            (valid_from, self._current(desa, until=number))
+            for number, (valid_from, _) in enumerate(self._steps, start=1)
+        ]
+        stays = [
+            (regency, [*stay]) for regency, stay in groupby(path, key=lambda one: one[1][:REGENCY])
+        ]
+        return any(
+            self._bases[regency].valid_from >= stay[0][0]
+            for regency, stay in stays[1:]
+            if any(code in stated for _, code in stay)
+        )
 
     def _is_based(self, code: str) -> bool:
         if code[:REGENCY] in self._bases:

@@ -61,6 +61,16 @@ def test_what_a_regencys_own_word_leaves_out_is_still_told_by_the_former_one() -
     assert [one.regency for one in found.publishers(Region(NEW))] == [OLD, NEW]
 
 
+def test_a_regencys_own_word_stands_alone_also_under_a_code_that_it_gave_the_place_later() -> None:
+    later = "64.12.01.1001"
+    trees = ({HERE: THERE}, {THERE: later})
+    for code in (THERE, later):
+        found = wajib(*trees, stated={HERE: 9, code: 2}, own_from=FIRST_DAY + timedelta(days=1))
+        assert found.of(Region(NEW)) == {later: 2}
+    before = FIRST_DAY - timedelta(days=1)
+    assert wajib(*trees, stated={HERE: 9, later: 2}, own_from=before).of(Region(NEW)) == {later: 11}
+
+
 def test_of_a_regency_nothing_is_known_while_a_part_of_it_came_from_nowhere() -> None:
     stranger = "64.12.01.2002"
     found = wajib({HERE: THERE}, stated={HERE: 9}, codes=(NEW, "64.12.01", THERE, stranger))
