@@ -151,5 +151,11 @@ async def _summed(
 
 
 def counted_regions(region: Region, recoding: Recoding) -> list[Region]:
-    """Return the regions under whose codes people of a region may have been recorded."""
-    return [region, *recoding.sources(region)]
+    """Return the regions under whose codes people of a region may have been recorded.
+
+    They do not overlap, and may hold people of other regions too.
+    """
+    sources = recoding.sources(region)
+    # What left with the region above and came back lies in a source itself.
+    is_held = any(source.holds(region.code) for source in sources)
+    return [*sources] if is_held else [region, *sources]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from projections.coverage.changes import Report, coverage_changes
 from projections.coverage.reads import Coverage, CoverageRow, CoverageTotals, coverage
 from projections.coverage.series import Step, coverage_series
 from projections.regions import Level, Region
-from projections.rules import CoverageRule
+from projections.rules import COVERAGE_RULES, CoverageRule
 from rekam.runtime.postgres import connect
 from tests.support.rows import TODAY, Rows, people
 
@@ -282,6 +283,42 @@ async def test_a_regency_with_people_and_without_publications_leaves_its_provinc
         for level in (Level.REGENCY, Level.KECAMATAN, Level.DESA):
             totals = (await read(connection, region=province, level=level, as_of=day)).totals
             assert (totals.wajib, totals.recorded) == (point.wajib, point.recorded)
+
+
+async def test_people_of_a_desa_that_left_with_its_kecamatan_and_came_back_are_counted_once(
+    database: str, connection: Any
+) -> None:
+    rows = trees()
+    rows.tree(
+        {"64.08": "Kutai Timur", "64.08.19": "Baru", "64.08.19.2001": "Teluk Lingga"},
+        version="2018",
+        valid=SPLIT_ON,
+        mapping={SANGATTA_UTARA: "64.08.19"},
+    )
+    rows.tree(
+        {"64.08": "Kutai Timur", SANGATTA_UTARA: "Sangatta Utara", TELUK_LINGGA: "Teluk Lingga"},
+        version="2018-2",
+        valid=IN_2018,
+        mapping={"64.08.19.2001": TELUK_LINGGA},
+    )
+    first, second, third = people(3)
+    rows.recorded(first, desa=TELUK_LINGGA, on=IN_2018, known=IN_2018)
+    rows.recorded(second, desa=TELUK_LINGGA, on=IN_2018, known=TODAY)
+    rows.recorded(third, desa="64.08.04.2002", on=IN_2015, known=TODAY)  # which did not come back
+    await rows.write(database)
+    region = Region(TELUK_LINGGA)
+    assert (await read(connection, region=region)).totals.recorded == 2
+    for rule in COVERAGE_RULES:
+        series = await coverage_series(
+            connection, region=region, days=[TODAY], step=Step.DAY, known_at=TODAY, rule=rule
+        )
+        assert [point.recorded for point in series.points] == [2]
+    former, later = Report(known_at=IN_2018), Report(known_at=TODAY)
+    found = await coverage_changes(
+        connection, region=region, as_of=TODAY, former=former, later=later
+    )
+    assert found.delta.recorded == 1
+    assert [(one.cause, one.count) for one in found.causes] == [("arrived", 1)]
 
 
 async def test_a_tree_published_again_under_another_version_takes_the_place_of_its_recodings(
