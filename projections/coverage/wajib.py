@@ -106,6 +106,7 @@ class Wajib:
         """Return where a statement counts; None: another one has taken its place."""
         code = desa
         joined: date | None = None
+        is_retold = False
         for step in self.recoding.steps:
             new = step.apply(code)
             if new == code:
@@ -115,9 +116,11 @@ class Wajib:
                 joined = step.valid_from
             # The regency may state the place under a code that it has given it since.
             if joined and new in self.stated and self.bases[regency].valid_from >= joined:
-                return None
+                is_retold = new != desa
+                if not is_retold:  # It is of a place that had come back: what was before is over.
+                    joined = None
             code = new
-        return code
+        return None if is_retold else code
 
     def _parts_of(self, regency: str) -> Sequence[str]:
         """Return what trees and re-codings know of a regency: codes with no other one below."""

@@ -248,11 +248,15 @@ class Oracle:
         stays = [
             (regency, [*stay]) for regency, stay in groupby(path, key=lambda one: one[1][:REGENCY])
         ]
-        return any(
-            self._bases[regency].valid_from >= stay[0][0]
-            for regency, stay in stays[1:]
-            if any(code in stated for _, code in stay)
-        )
+        words = [
+            {code for _, code in stay if code in stated}
+            if regency in self._bases and self._bases[regency].valid_from >= stay[0][0]
+            else set()
+            for regency, stay in stays
+        ]
+        # A desa that came back may have been stated since: who stated it before is not asked.
+        own = max((number for number, codes in enumerate(words) if desa in codes), default=0)
+        return any(words[own + 1 :])
 
     def _is_based(self, code: str) -> bool:
         if code[:REGENCY] in self._bases:

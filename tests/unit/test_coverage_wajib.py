@@ -71,6 +71,22 @@ def test_a_regencys_own_word_stands_alone_also_under_a_code_that_it_gave_the_pla
     assert wajib(*trees, stated={HERE: 9, later: 2}, own_from=before).of(Region(NEW)) == {later: 11}
 
 
+@pytest.mark.parametrize(("own_from", "expected"), [(-1, 9), (2, 2), (3, 2)])
+def test_of_a_desa_that_came_back_the_regency_that_stated_it_last_is_believed(
+    own_from: int, expected: int
+) -> None:
+    left, stated, came_back, own = (
+        FIRST_DAY + timedelta(days=number) for number in (0, 1, 2, own_from)
+    )
+    trees = Recoding((Recode(left, "t0", {HERE: THERE}), Recode(came_back, "t2", {THERE: HERE})))
+    bases = {
+        regency: DenominatorVersion(regency=regency, version="v", basis="DKB", valid_from=day)
+        for regency, day in ((OLD, own), (NEW, stated))
+    }
+    found = Wajib(bases, trees, {HERE: 2, THERE: 9}, ())
+    assert found.of(Region("64")) == {HERE: expected}
+
+
 def test_of_a_regency_nothing_is_known_while_a_part_of_it_came_from_nowhere() -> None:
     stranger = "64.12.01.2002"
     found = wajib({HERE: THERE}, stated={HERE: 9}, codes=(NEW, "64.12.01", THERE, stranger))
