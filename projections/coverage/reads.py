@@ -85,6 +85,8 @@ class Tally:
     recorded: int = 0
     date_unknown: int = 0
     remarks: Remarks = field(default_factory=Remarks)
+    became: str | None = None
+    """The other code that the region has by then; of a whole it is not said that a part has one."""
 
     def add(self, other: "Tally") -> None:
         """Add a part; without a denominator in a part there is none of the whole."""
@@ -116,16 +118,17 @@ class Tally:
         }
 
     def _remarks(self, wajib: int | None) -> list[Remark]:
-        if not self.remarks.people and (wajib is None or self.recorded <= wajib):
+        beyond = 0 if wajib is None else self.recorded - wajib
+        if not self.remarks.people and self.became is None and beyond <= 0:
             return []
         remarks = Remarks()
         remarks.add(self.remarks)
+        if self.became is not None:
+            remarks.note("region_recoded", regions=[self.became])
         desa_beyond = remarks.regions.pop("more_recorded_than_wajib", set())
         remarks.people.pop("more_recorded_than_wajib", None)
-        if wajib is not None and self.recorded > wajib:
-            remarks.note(
-                "more_recorded_than_wajib", people=self.recorded - wajib, regions=desa_beyond
-            )
+        if beyond > 0:
+            remarks.note("more_recorded_than_wajib", people=beyond, regions=desa_beyond)
         return remarks.told()
 
 
@@ -295,15 +298,18 @@ class Ground:
         for code in self.names:
             if len(code) == length and code not in tallies:
                 tallies[code] = self._empty(code)
+                # Nobody is counted under a code that was given up, though a tree still lists it.
+                tallies[code].became = self._became(code)
         return tallies
 
     def whole(self, tallies: Mapping[str, Tally]) -> Tally:
         """Return what is counted of the region, of whatever level the parts are."""
-        whole = Tally(is_based=self.wajib.is_whole(self.region, tallies))
+        whole = Tally(
+            is_based=self.wajib.is_whole(self.region, tallies),
+            became=self._became(self.region.code),
+        )
         if not whole.is_based:
             whole.remarks.note("no_denominator")
-        if (current := self.wajib.recoding.current(self.region.code)) != self.region.code:
-            whole.remarks.note("region_recoded", regions=[current])
         for tally in tallies.values():
             whole.add(tally)
         return whole
@@ -315,6 +321,11 @@ class Ground:
         if regency_of(code) not in self.trees:
             tally.remarks.note("no_tree")
         return tally
+
+    def _became(self, code: str) -> str | None:
+        """Return which other code a region has by then."""
+        current = self.wajib.recoding.current(code)
+        return current if current != code else None
 
     @staticmethod
     def _count(tally: Tally, counted: Counted, *, code: str, current: str) -> None:

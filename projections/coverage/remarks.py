@@ -23,8 +23,8 @@ RemarkCode = Literal[
 it is so. `not_in_denominator`: people recorded in desa to which the denominator gives nobody.
 `not_in_tree`: people recorded under codes that the tree does not know. `recoded`: people recorded
 under codes (`regions`) that became others, and counted under those. `region_recoded`: the region
-that was asked for has another code by that day (`regions`), under which it is counted.
-`duplicates_excluded`: people whom the rule leaves out."""
+that was asked for, or that only a tree names, has another code by that day (`regions`), under which
+it is counted. `duplicates_excluded`: people whom the rule leaves out."""
 
 REMARK_CODES: Final[tuple[RemarkCode, ...]] = (
     "no_denominator",

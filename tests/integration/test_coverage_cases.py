@@ -285,6 +285,25 @@ async def test_a_regency_with_people_and_without_publications_leaves_its_provinc
             assert (totals.wajib, totals.recorded) == (point.wajib, point.recorded)
 
 
+async def test_rows_of_places_that_left_a_regency_say_what_has_become_of_them(
+    database: str, connection: Any
+) -> None:
+    await split().write(database)
+    for level, left, current in (
+        (Level.KECAMATAN, SANGATTA_UTARA, "64.12.01"),
+        (Level.DESA, TELUK_LINGGA, NEW_DESA),
+    ):
+        found = await read(connection, level=level)
+        row = row_of(found, left)
+        assert (row.wajib, row.recorded) == (0, 0)
+        alone = (await read(connection, region=Region(left))).totals
+        assert remarks_of(row) == remarks_of(alone) == {"region_recoded": (0, [current])}
+        # The regency itself is still what it was.
+        assert remarks_of(found.totals) == {}
+        then = row_of(await read(connection, level=level, as_of=date(2017, 12, 31)), left)
+        assert (then.wajib, then.recorded, remarks_of(then)) == (8, 1, {})
+
+
 async def test_people_of_a_desa_that_left_with_its_kecamatan_and_came_back_are_counted_once(
     database: str, connection: Any
 ) -> None:
