@@ -304,6 +304,25 @@ async def test_rows_of_places_that_left_a_regency_say_what_has_become_of_them(
         assert (then.wajib, then.recorded, remarks_of(then)) == (8, 1, {})
 
 
+async def test_a_code_that_was_given_up_and_is_listed_again_says_where_its_people_are(
+    database: str, connection: Any
+) -> None:
+    rows = trees()
+    rows.tree(
+        {"64.08": "Kutai Timur", SINGA_GEWEH: "Singa Geweh", SINGA_GEWEH_DESA: "Desa Baru"},
+        version="2018",
+        valid=SPLIT_ON,
+    )
+    rows.denominators({SINGA_GEWEH: 9, SINGA_GEWEH_DESA: 1})
+    rows.recorded(people(1)[0], desa=SINGA_GEWEH_DESA, on=IN_2018, known=IN_2018)
+    await rows.write(database)
+    found = await read(connection)
+    kept, reused = row_of(found, SINGA_GEWEH), row_of(found, SINGA_GEWEH_DESA)
+    assert (kept.wajib, kept.recorded, reused.wajib, reused.recorded) == (10, 1, 0, 0)
+    assert remarks_of(reused) == {"region_recoded": (0, [SINGA_GEWEH])}
+    assert remarks_of(found.totals) == remarks_of(kept) == {"recoded": (1, [SINGA_GEWEH_DESA])}
+
+
 async def test_people_of_a_desa_that_left_with_its_kecamatan_and_came_back_are_counted_once(
     database: str, connection: Any
 ) -> None:
