@@ -246,6 +246,18 @@ async def test_a_new_regency_is_counted_once_from_its_own_denominator_on(
     assert [one.regency for one in found.denominators] == [NEW_REGENCY]
 
 
+async def test_a_new_regencys_0_is_no_word_until_the_former_regency_leaves_the_desa_out(
+    database: str, connection: Any
+) -> None:
+    rows = split()
+    own_on, next_on = date(2018, 2, 1), date(2018, 3, 1)
+    rows.denominators({NEW_DESA: 0, NEW_OTHER: 9}, version="own", valid=own_on)
+    rows.denominators({STAYED: 5}, version="next", valid=next_on)
+    await rows.write(database)
+    assert await wajib_and_recorded(connection, NEW_REGENCY, as_of=own_on) == (8 + 9, 1)
+    assert await wajib_and_recorded(connection, NEW_REGENCY, as_of=next_on) == (9, 1)
+
+
 async def test_desa_that_join_a_regency_are_added_to_what_it_had_stated_before(
     database: str, connection: Any
 ) -> None:
