@@ -1,7 +1,8 @@
 """Tuples of values in SQL text, as national region files come: `INSERT … (kode, nama) VALUES …`.
 
 Read, never run. Texts are in single or double quotes, with a doubled quote or a backslash before
-one that is meant; statements other than INSERT are passed over; bare tuples count as inserted.
+one that is meant; statements other than INSERT are passed over; bare tuples count as inserted. What
+is passed over must hold no rows: an INSERT inside it, or a COPY block, is a fault.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import Final
 
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s+)
+    |(?P<copy>(?i:COPY\b[^;]*\bFROM\s+STDIN\b[^;]*;).*?(?:\n\\\.[^\n]*|\Z))
     |(?P<comment>--[^\n]*|\#[^\n]*|/\*.*?\*/)
     |(?P<text>'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*")
     |(?P<name>`[^`]*`|[A-Za-z_][A-Za-z0-9_$.]*)
@@ -21,6 +23,9 @@ _TOKEN: Final = re.compile(
 )
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _END: Final = "end"
+_INSERTS: Final = frozenset({"INSERT", "REPLACE"})
+_WITH_A_BODY: Final = frozenset({"EVENT", "FUNCTION", "PROCEDURE", "RULE", "TRIGGER"})
+"""What is made of these inserts when it is run, and holds no rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def sql_tuples(text: str) -> Iterator[SqlTuple | SqlFault]:
     statement: list[_Token] = []
     number = 0
     for token in _tokens(text):
-        if token.kind != _END and token.text != ";":
+        if token.kind not in {_END, "copy"} and token.text != ";":
             statement.append(token)
             continue
         for found in _statement(statement):
@@ -67,6 +72,8 @@ def sql_tuples(text: str) -> Iterator[SqlTuple | SqlFault]:
             number += 1
             yield replace(found, number=number)
         statement = []
+        if token.kind == "copy":
+            yield SqlFault(token.line, "a COPY block, which is not read; dump with --inserts")
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -86,15 +93,18 @@ def _statement(tokens: list[_Token]) -> Iterator[SqlTuple | SqlFault]:
     columns: tuple[str, ...] | None = None
     start = 0
     if tokens[0].text != "(":
-        if tokens[0].text.upper() not in {"INSERT", "REPLACE"}:
-            if tokens[0].kind == "other":
-                yield SqlFault(tokens[0].line, "is no SQL; a quote is missing before it, perhaps")
-            return
         words = [token.text.upper() for token in tokens]
+        if words[0] not in _INSERTS:
+            if (fault := _passed_over(tokens, words)) is not None:
+                yield fault
+            return
+        start = words.index("VALUES") + 1 if "VALUES" in words else len(words)
+        if (hidden := _hidden_insert(words[:start], after=1)) is not None:
+            yield _no_semicolon(tokens[hidden])
+            return
         if "VALUES" not in words:
             yield SqlFault(tokens[0].line, "an INSERT without VALUES")
             return
-        start = words.index("VALUES") + 1
         named = [token.text for token in tokens[:start] if token.kind in {"name", "text", "mark"}]
         if "(" in named:
             listed = named[named.index("(") + 1 :]
@@ -102,6 +112,46 @@ def _statement(tokens: list[_Token]) -> Iterator[SqlTuple | SqlFault]:
                 name.strip("`'\"") for name in listed[: listed.index(")")] if name != ","
             )
     yield from _tuples(tokens[start:], columns)
+
+
+def _passed_over(tokens: list[_Token], words: list[str]) -> SqlFault | None:
+    """Return why a statement that inserts nothing cannot be passed over: rows may be lost."""
+    first = tokens[0]
+    if first.kind == "other":
+        return SqlFault(first.line, "is no SQL; a quote is missing before it, perhaps")
+    if first.kind != "name":
+        return SqlFault(first.line, "begins with no word; INSERT is missing, or the file is cut")
+    place = _hidden_insert(words)
+    if place is None or (
+        "CREATE" in words
+        and not _WITH_A_BODY.isdisjoint(words[:place])
+        and not any(isinstance(one, SqlTuple) for one in _behind_values(tokens, words))
+    ):
+        return None
+    return _no_semicolon(tokens[place])
+
+
+def _hidden_insert(words: list[str], *, after: int = 0) -> int | None:
+    """Return where an INSERT begins inside a statement; `GRANT INSERT ON` and its like are none."""
+    for n in range(after, len(words) - 1):
+        is_other = words[n] == "REPLACE" and (words[n - 1] == "OR" or words[n + 1] == "(")
+        if words[n] in _INSERTS and not is_other:
+            behind = (word for word in words[n + 1 :] if word in {"INSERT", "INTO", "VALUES"})
+            if next(behind, "INSERT") != "INSERT":
+                return n
+    return None
+
+
+def _behind_values(tokens: list[_Token], words: list[str]) -> Iterator[SqlTuple | SqlFault]:
+    for n, word in enumerate(words):
+        if word == "VALUES":
+            yield from _tuples(tokens[n + 1 :], None)
+
+
+def _no_semicolon(insert: _Token) -> SqlFault:
+    return SqlFault(
+        insert.line, "an INSERT inside another statement; a semicolon is missing before it"
+    )
 
 
 def _tuples(tokens: list[_Token], columns: tuple[str, ...] | None) -> Iterator[SqlTuple | SqlFault]:

@@ -117,6 +117,50 @@ def test_sql_without_whole_tuples_is_a_fault_and_no_crash(sql: Path, text: str) 
     assert faults(sql)
 
 
+INSERT = "INSERT INTO w (kode,nama) VALUES ('64.08','KUTIM');\n"
+NO_SEMICOLON = "an INSERT inside another statement; a semicolon is missing before it"
+CUT = "begins with no word; INSERT is missing, or the file is cut"
+
+
+@pytest.mark.parametrize(
+    ("lost", "why"),
+    [
+        ("SET DEFINE OFF\nInsert into W (KODE,NAMA) values ('64','KALTIM');", NO_SEMICOLON),
+        ("USE wilayah\nINSERT w (kode,nama) VALUES ('64','KALTIM');", NO_SEMICOLON),
+        ("CREATE TABLE w (kode text, nama text)\nREPLACE INTO w VALUES ('64','X');", NO_SEMICOLON),
+        (";GO\nINSERT IGNORE INTO w (kode,nama) VALUES ('64','KALTIM');", NO_SEMICOLON),
+        ("GRANT INSERT ON w TO x\nINSERT INTO w VALUES ('64','KALTIM');", NO_SEMICOLON),
+        ("INSERT INTO w SELECT * FROM v\nINSERT INTO w VALUES ('64','KALTIM');", NO_SEMICOLON),
+        ("WITH\nv AS (SELECT 1) INSERT INTO w VALUES ('64','KALTIM');", NO_SEMICOLON),
+        (
+            "CREATE TRIGGER t AFTER INSERT ON w CALL f()\nINSERT INTO w VALUES ('64','KALTIM');",
+            NO_SEMICOLON,
+        ),
+        ("\n,('64','KALTIM');", CUT),
+        ("\n'64','KALTIM'),('64.09','PASER');", CUT),
+        (
+            "\nCOPY public.w (kode, nama) FROM stdin;\n64\tKAL'TIM; x\n\\.\n",
+            "a COPY block, which is not read; dump with --inserts",
+        ),
+    ],
+)
+def test_no_row_is_lost_in_what_is_passed_over(sql: Path, lost: str, why: str) -> None:
+    sql.write_text(f"{INSERT}{lost}\n{INSERT.replace('64.08', '64.72')}")
+    (fault,) = faults(sql)
+    assert fault == f"line {3 if lost.count(chr(10)) else 2}: {why}"
+
+
+def test_statements_that_only_speak_of_inserting_are_passed_over(sql: Path) -> None:
+    lines = (
+        "SET client_encoding = 'UTF8';\nCREATE OR REPLACE VIEW v AS SELECT 1;\n"
+        "UPDATE w SET nama = REPLACE(nama, 'VALUES', 'x');\nGRANT SELECT, INSERT ON w TO x;\n"
+        "CREATE TRIGGER t AFTER INSERT ON w FOR EACH ROW INSERT INTO l VALUES (NEW.kode, 1);\n"
+        "ALTER TABLE w OWNER TO x;\n"
+    )
+    sql.write_text(lines + INSERT)
+    assert told(sql) == [("64.08", "KUTIM")]
+
+
 def test_a_file_of_two_columns_needs_no_header(tmp_path: Path) -> None:
     path = tmp_path / "base.csv"
     path.write_text('11,ACEH\n11.01,KAB. ACEH SELATAN\n1101012001,"Keude, Bakongan"\n')
