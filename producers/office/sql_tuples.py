@@ -13,7 +13,7 @@ from typing import Final
 _TOKEN: Final = re.compile(
     r"""(?P<space>\s+)
     |(?P<copy>(?i:COPY\b[^;]*\bFROM\s+STDIN\b[^;]*;).*?(?:\n\\\.[^\n]*|\Z))
-    |(?P<comment>--[^\n]*|\#[^\n]*|/\*.*?\*/)
+    |(?P<comment>--[^\n]*|\#[^\n]*|/\*.*?\*/|(?m:^\\(?:un)?restrict\b[^\n]*))
     |(?P<text>'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*")
     |(?P<name>`[^`]*`|[A-Za-z_][A-Za-z0-9_$.]*)
     |(?P<number>[-+]?\d[\d.eE]*)

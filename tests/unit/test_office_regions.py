@@ -161,6 +161,12 @@ def test_statements_that_only_speak_of_inserting_are_passed_over(sql: Path) -> N
     assert told(sql) == [("64.08", "KUTIM")]
 
 
+def test_what_pg_dump_tells_psql_alone_is_a_comment(sql: Path) -> None:
+    lines = "--\n\n\\restrict aB3'x;\n\nSET x = 1;\n"
+    sql.write_text(f"{lines}{INSERT}\n\\unrestrict aB3'x\n")
+    assert told(sql) == [("64.08", "KUTIM")]
+
+
 def test_a_file_of_two_columns_needs_no_header(tmp_path: Path) -> None:
     path = tmp_path / "base.csv"
     path.write_text('11,ACEH\n11.01,KAB. ACEH SELATAN\n1101012001,"Keude, Bakongan"\n')
