@@ -50,7 +50,14 @@ FORMULA_ERRORS: Final = frozenset(
 """What a spreadsheet shows, and writes as CSV, where a formula has failed."""
 DELIMITERS: Final = (",", ";", "\t")
 
-Cell = str | int | float | date | datetime | None
+
+class Unusable:
+    """A time, a duration or a truth of a workbook: a fault of a column that is wanted."""
+
+
+UNUSABLE: Final = Unusable()
+
+Cell = str | int | float | date | datetime | Unusable | None
 """A text with plain spaces, a number or a date of a workbook, or nothing."""
 
 
@@ -320,7 +327,7 @@ def _sheet_line(number: int, values: Sequence[object]) -> Line:
             case str():
                 cells.append(plain(value))
             case bool() | time() | timedelta():
-                return Line(f"row {number}", fault=f"cell {len(cells) + 1} is a time or a truth")
+                cells.append(UNUSABLE)
             case int() | float() | date():
                 cells.append(value)
             case _:

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from producers.office.columns import BadCell, Column, title
-from producers.office.grid import FORMULA_ERRORS, Line, Sheet, TableRejected, read_sheets
+from producers.office.grid import FORMULA_ERRORS, UNUSABLE, Line, Sheet, TableRejected, read_sheets
 
 HEADER_LINES_MAX: Final = 20
 """Among the first so many lines that are not empty, one must be the header."""
@@ -166,6 +166,9 @@ def _values(
             continue
         if cell in FORMULA_ERRORS:
             wrong.append(f"column {column.titles[0]}: holds {cell}, the error of a formula")
+            continue
+        if cell is UNUSABLE:
+            wrong.append(f"column {column.titles[0]}: holds a time or a truth")
             continue
         try:
             values[column.field] = column.parse(cell)

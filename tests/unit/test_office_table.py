@@ -94,8 +94,17 @@ def test_every_bad_row_of_a_workbook_is_named_as_the_spreadsheet_counts(book: Pa
     assert "column wajib: wanted a whole number" in found[0]
     assert "a zero at its end may be lost" in found[1]
     assert "was turned into a date" in found[2]
-    assert "a time or a truth" in found[3]
+    assert found[3] == "row 6: column wajib: holds a time or a truth"
     assert "neither a code nor a name" in found[5]
+
+
+def test_a_time_or_a_truth_is_nothing_in_a_column_that_nobody_asked_for(book: Path) -> None:
+    """Recapitulations have a column of ticked boxes, or of when somebody looked."""
+    rows: list[list[CellValue]] = [["rekap", True], ["kode", "wajib", "sudah dicek"]]
+    rows += [["64.08.01.2001", 5, True], ["64.08.01.2002", 7, False]]
+    read = read_denominators(write_workbook(book, rows))
+    assert list(read.rows) == SOME
+    assert read.columns_passed_over == 1
 
 
 @pytest.mark.parametrize("form", ["xlsx", "csv"])
