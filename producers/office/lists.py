@@ -1,5 +1,6 @@
 """Lists of people, such as the election commission's, and what became of their entries."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,17 @@ class ResolvedRow(msgspec.Struct, frozen=True):
     bucket: str
 
 
+_BETWEEN_WORDS: Final = re.compile(r"[\s_-]+")
+
+
 def _bucket(cell: Cell) -> str:
-    """Return a bucket; without a word in the cell, nothing is said of the entry."""
-    found = columns.label(cell)
+    """Return a bucket; without a word in the cell, nothing is said of the entry.
+
+    Sources that mean the same must spell it the same, or entries are disputed that are not.
+    """
+    found = _BETWEEN_WORDS.sub("_", columns.label(cell).casefold()).strip("_")
+    if not found:
+        raise columns.BadCell("wanted a word")
     if found in RESERVED:
         raise columns.BadCell(f"no source can say {found}: leave it empty, or the row out")
     return found

@@ -345,6 +345,17 @@ def test_a_list_in_a_workbook_has_numbers_for_codes(book: Path) -> None:
     assert read.columns_passed_over == 1
 
 
+def test_a_bucket_is_one_word_however_people_type_it(table: Path) -> None:
+    """Who found a person outweighs `tidak_ditemukan`, which must be known by its spelling."""
+    table.write_text("no,hasil\n1,Tidak ditemukan\n2,TIDAK-DITEMUKAN\n3,tidak _ Ditemukan\n")
+    assert {row.bucket for row in read_resolutions(table).rows} == {"tidak_ditemukan"}
+    table.write_text("no,hasil\n1,Unlisted\n2,-\n")
+    assert faults(table, read_resolutions) == (
+        "row 2: column bucket: no source can say unlisted: leave it empty, or the row out",
+        "row 3: column bucket: wanted a word",
+    )
+
+
 def test_a_resolution_needs_its_bucket(table: Path) -> None:
     table.write_text("entry,bucket\n1,\n2,tidak ditemukan\n")
     assert faults(table, read_resolutions) == ("row 2: column bucket: is empty",)
