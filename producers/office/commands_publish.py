@@ -58,6 +58,16 @@ regions_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Tree in which names are looked up; without it, the one published from here.",
 )
+
+
+def _cohort_id(_context: click.Context, _parameter: click.Parameter, cohort: str) -> str:
+    """Raise Misconfigured when no address can hold it: /v1/cohorts/{id} is where it is read."""
+    if "/" in cohort or cohort.strip() in {"", ".", ".."}:
+        raise Misconfigured(["--cohort: wanted an id without slashes, not blank, not `.` or `..`"])
+    return cohort
+
+
+cohort_option = click.option("--cohort", required=True, callback=_cohort_id, help="Id of the list.")
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would change, and publish nothing."
 )
@@ -244,7 +254,7 @@ def issue_suket(context: click.Context, *, table: Path, dry_run: bool) -> None:
 
 @click.command("publish-cohort")
 @reads_tables
-@click.option("--cohort", required=True, help="Id of the list.")
+@cohort_option
 @version_option
 @click.option("--title", required=True)
 @click.option("--source", required=True, help="Who handed it over.")
@@ -318,7 +328,7 @@ def publish_cohort(
 
 @click.command("resolve-cohort")
 @reads_tables
-@click.option("--cohort", required=True, help="Id of the list.")
+@cohort_option
 @click.option("--version", help="Version whose numbers the file has; every version if not given.")
 @click.option("--source", required=True, help="Who says so.")
 @dry_run_option

@@ -274,6 +274,23 @@ def test_no_source_can_say_that_nobody_has_said_anything(
     assert not (office.home / "office").exists()
 
 
+@pytest.mark.parametrize("command", ["publish-cohort", "resolve-cohort"])
+@pytest.mark.parametrize("cohort", ["kpu/lapas", " ", "", ".", ".."])
+def test_a_list_whose_id_no_address_can_hold_is_refused(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, cohort: str
+) -> None:
+    """It would be published and never read: /v1/cohorts/{id} is where it is asked for."""
+    path = tmp_path / "found.csv"
+    path.write_text("no,hasil\n7,tercetak\n")
+    arguments = ["office", command, str(path), "--cohort", cohort, "--source", "koran"]
+    if command == "publish-cohort":
+        arguments += ["--version", "1", "--title", "Lapas"]
+    for more in ([], ["--dry-run"]):
+        assert run([*arguments, *more]) == MISUSE
+        assert "--cohort: wanted an id without slashes" in capsys.readouterr().err
+    assert not (office.home / "office").exists()
+
+
 def test_another_source_states_what_it_found(
     office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
