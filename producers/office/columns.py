@@ -13,7 +13,7 @@ from typing import Final
 
 from producers.office.grid import Cell
 from rekam.domain.clocks import AHEAD_MS_MAX
-from rekam.domain.niks import NIK_DIGITS, holds_nik
+from rekam.domain.niks import NIK_DIGITS, holds_nik, holds_spaced_nik
 
 LABEL_CHARACTERS_MAX: Final = 64
 TEXT_CHARACTERS_MAX: Final = 200
@@ -67,6 +67,11 @@ def text(cell: Cell) -> str:
 def label(cell: Cell) -> str:
     """Return a code or another short text; whole numbers become their digits."""
     return _text(cell, LABEL_CHARACTERS_MAX)
+
+
+def letter_number(cell: Cell) -> str:
+    """Return a letter's own number, whose parts may have sixteen digits between them."""
+    return _text(cell, LABEL_CHARACTERS_MAX, is_nik_in=holds_nik)
 
 
 def nik(cell: Cell) -> str:
@@ -163,7 +168,9 @@ def _moment(written: str, wanted: str) -> datetime:
         raise BadCell(wanted) from error
 
 
-def _text(cell: Cell, characters_max: int) -> str:
+def _text(
+    cell: Cell, characters_max: int, *, is_nik_in: Callable[[str], bool] = holds_spaced_nik
+) -> str:
     if isinstance(cell, float | int):
         whole = _integer(cell)
         if whole is None or abs(whole) >= EXACT_MAX:
@@ -177,7 +184,7 @@ def _text(cell: Cell, characters_max: int) -> str:
         raise BadCell(f"has {len(written)} characters; wanted {characters_max} at most")
     if not written.isprintable():
         raise BadCell("has characters that cannot be shown")
-    if holds_nik(written):
+    if is_nik_in(written):
         raise BadCell("holds a NIK, and this column is shown; look whether columns were mixed up")
     return written
 

@@ -24,7 +24,11 @@ class SuketRow(msgspec.Struct, frozen=True):
 _ISSUED: Final = "issued at"
 _COLUMNS: Final = (
     Column("nik", ("nik", "no ktp", "nomor induk kependudukan", "id number"), columns.nik),
-    Column("number", ("number", "nomor", "nomor suket", "no suket", "nomor surat"), columns.label),
+    Column(
+        "number",
+        ("number", "nomor", "nomor suket", "no suket", "nomor surat"),
+        columns.letter_number,
+    ),
     Column(
         "issued_at",
         (_ISSUED, "tanggal", "tanggal terbit", "tgl", "tgl terbit", "date"),

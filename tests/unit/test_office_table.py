@@ -11,6 +11,7 @@ from producers.office.denominators import DenominatorRow, read_denominators
 from producers.office.grid import FAULTS_SHOWN_MAX, TableRejected
 from producers.office.lists import EntryRow, entries_of_one_person, read_list, read_resolutions
 from producers.office.statuses import read_statuses
+from producers.office.sukets import read_sukets
 from rekam.domain.errors import Misconfigured
 from tests.support.workbooks import CellValue, Failed, write_workbook
 
@@ -354,6 +355,27 @@ def test_a_bucket_is_one_word_however_people_type_it(table: Path) -> None:
         "row 2: column bucket: no source can say unlisted: leave it empty, or the row out",
         "row 3: column bucket: wanted a word",
     )
+
+
+@pytest.mark.parametrize(
+    "nik", ["6408 0801 0170 0001", "64.08.08.010170.0001", "1 640808-0101700001"]
+)
+@pytest.mark.parametrize("column", ["kode", "hasil"])
+def test_a_nik_that_is_written_in_groups_is_refused_where_it_would_be_shown(
+    table: Path, nik: str, column: str
+) -> None:
+    table.write_text(f"no,{column}\n1,{nik}\n")
+    title = {"kode": "code", "hasil": "bucket"}[column]
+    (fault,) = faults(table, read_list)
+    assert fault.startswith(f"row 2: column {title}: holds a NIK, and this column is shown")
+    assert nik not in fault
+
+
+def test_codes_dates_and_numbers_of_letters_are_no_nik(table: Path) -> None:
+    table.write_text("no,kode\n1,64.08.04.2001 31-12\n2,U-2018.03.31/17\n")
+    assert len(read_list(table).rows) == 2
+    table.write_text(f"nik,status,nomor,tgl\n{NIK},X,0001.474.4.2018.03.31,2018-04-01\n")
+    assert len(read_sukets(table).rows) == 1
 
 
 def test_a_resolution_needs_its_bucket(table: Path) -> None:
