@@ -20,6 +20,8 @@ TEXT_CHARACTERS_MAX: Final = 200
 EXACT_MAX: Final = 2**53
 """Above it, a number of a workbook may stand for several whole numbers."""
 COUNT_DIGITS_MAX: Final = 15
+YEAR_MIN: Final = 2000
+"""Before it nobody was recorded: a year of two digits, or an empty date of a spreadsheet."""
 HOUR_MS: Final = 3_600_000
 
 _AS_TEXT: Final = "format the column as text and enter it again"
@@ -146,6 +148,13 @@ def moment(cell: Cell) -> datetime:
 
     Without a zone it is the office's, which the caller knows.
     """
+    found = _any_moment(cell)
+    if found.year < YEAR_MIN:
+        raise BadCell(f"lies before the year {YEAR_MIN}; correct the row")
+    return found
+
+
+def _any_moment(cell: Cell) -> datetime:
     wanted = "wanted ISO 8601 such as 2018-03-31T14:00, or 31/03/2018 14:00"
     match cell:
         case datetime():

@@ -199,7 +199,11 @@ def publish_regions(
 def observe_status(context: click.Context, *, table: Path, source: str, dry_run: bool) -> None:
     """State what the centre shows, from a CSV or XLSX file: nik,status,observed_at."""
     settings = settings_of(context)
-    read = read_statuses(table, is_possible=_not_ahead(settings))
+    read = read_statuses(
+        table,
+        is_possible=_not_ahead(settings),
+        instant=lambda moment: office_ms(moment, settings),
+    )
     facts: list[EventData] = [
         checked(
             StatusObserved,

@@ -1,6 +1,6 @@
 """Status lists: what the centre showed of people, and when."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -33,16 +33,20 @@ _COLUMNS: Final = (
 
 
 def read_statuses(
-    path: Path, *, is_possible: Callable[[datetime], str | None] = lambda _: None
+    path: Path,
+    *,
+    is_possible: Callable[[datetime], str | None] = lambda _: None,
+    instant: Callable[[datetime], Hashable] = lambda moment: moment,
 ) -> Table[StatusRow]:
     """Return what the centre showed; of one person at one moment it shows one status.
 
-    `is_possible` returns what is wrong with a moment. Raises TableRejected with every bad row.
+    `is_possible` returns what is wrong with a moment, `instant` what is the same of all that mean
+    one: some have a zone, the others the office's. Raises TableRejected with every bad row.
     """
     return read_table(
         path,
         StatusRow,
         _COLUMNS,
         rule=lambda row: columns.of_column(_OBSERVED, is_possible(row.observed_at)),
-        distinct=lambda row: (row.nik, row.observed_at),
+        distinct=lambda row: (row.nik, instant(row.observed_at)),
     )

@@ -318,6 +318,24 @@ def test_a_dry_run_of_statuses_counts_them(
     assert not (office.home / "office").exists()
 
 
+@pytest.mark.usefixtures("office")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("2018-03-31T14:00", "2018-03-31T06:00Z"),
+        ("2018-03-31T14:00+08:00", "31/03/2018 14:00"),
+        ("2018-03-31T06:00Z", "2018-03-31T14:00+08:00"),
+    ],
+)
+def test_two_statuses_of_one_moment_contradict_each_other_in_whatever_zone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str, second: str
+) -> None:
+    path = tmp_path / "statuses.csv"
+    path.write_text(f"nik,status,tgl\n{NIK},SENT,{first}\n{NIK},CARD_ISSUED,{second}\n")
+    assert run(["office", "observe-status", str(path), "--dry-run"]) == MISUSE
+    assert "row 3: contradicts what row 2 says" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 @pytest.mark.parametrize(
     ("command", "titles"),

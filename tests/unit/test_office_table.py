@@ -316,6 +316,16 @@ def test_two_statuses_of_one_moment_contradict_each_other(table: Path) -> None:
     assert faults(table, read_statuses) == ("row 3: contradicts what row 2 says",)
 
 
+@pytest.mark.parametrize(
+    "text", ["0018-03-31", "1970-01-01", "31/12/1999", "0001-01-01T00:00+14:00"]
+)
+def test_a_year_before_any_record_is_refused(table: Path, text: str) -> None:
+    table.write_text(f"nik,status,tgl\n{NIK},SENT,{text}\n")
+    assert faults(table, read_statuses) == (
+        "row 2: column observed at: lies before the year 2000; correct the row",
+    )
+
+
 def test_an_empty_cell_is_a_missing_value(table: Path) -> None:
     table.write_text(f"no,nik,kode kpu,hasil\n1,,,\n2,{NIK},11,tercetak\n3,{NIK},U,\n")
     read = read_list(table)
