@@ -68,6 +68,11 @@ def _cohort_id(_context: click.Context, _parameter: click.Parameter, cohort: str
 
 
 cohort_option = click.option("--cohort", required=True, callback=_cohort_id, help="Id of the list.")
+move_option = click.option(
+    "--move-first-day",
+    is_flag=True,
+    help="Take back what this version says of the days from its former first one on.",
+)
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Say what would change, and publish nothing."
 )
@@ -79,6 +84,7 @@ dry_run_option = click.option(
 @click.option("--basis", required=True, help="Where the figures come from.")
 @valid_from_option
 @regions_option
+@move_option
 @dry_run_option
 @click.pass_context
 def publish_denominators(
@@ -89,6 +95,7 @@ def publish_denominators(
     basis: str,
     valid_from: datetime,
     regions: Path | None,
+    move_first_day: bool,
     dry_run: bool,
 ) -> None:
     """Publish wajib KTP per desa from a CSV or XLSX file: kode or desa, and wajib."""
@@ -117,6 +124,7 @@ def publish_denominators(
     figures: dict[str, str | int] = {row.desa: row.wajib for row in read.rows}
     publication = _publication("denominators", version, since, figures, facts)
     _require_effect(record, publication)
+    _tell_moved(record, publication, is_taken=move_first_day or dry_run)
     words = f"{len(read.rows)} desa, {sum(row.wajib for row in read.rows)} wajib KTP"
     if tree is not None and (strange := tree.lacks(figures)):
         click.echo(f"not in the tree of that day: {_listed(strange)}", err=True)
@@ -140,6 +148,7 @@ def publish_denominators(
     type=click.Path(path_type=Path, dir_okay=False),
     help="CSV or XLSX of places that have another code from now on: lama,baru.",
 )
+@move_option
 @dry_run_option
 @click.pass_context
 def publish_regions(
@@ -149,6 +158,7 @@ def publish_regions(
     version: str,
     valid_from: datetime,
     recoded: Path | None,
+    move_first_day: bool,
     dry_run: bool,
 ) -> None:
     """Publish a region tree from a CSV, XLSX or SQL file: kode,nama."""
@@ -178,6 +188,7 @@ def publish_regions(
     )
     publication = _publication("regions", version, since, names, facts)
     _require_effect(record, publication)
+    _tell_moved(record, publication, is_taken=move_first_day or dry_run)
     words = f"{len(read.rows)} regions"
     if dry_run:
         before = record.of_regencies("regions", valid_from=since, codes=names)
@@ -422,6 +433,27 @@ def _require_effect(record: PublishedRecord, publication: Publication) -> None:
             "because of versions with the same first day the last one by name stands. Give it a "
             "name that sorts behind, or name the version that is to be replaced"
         )
+
+
+def _tell_moved(record: PublishedRecord, publication: Publication, *, is_taken: bool) -> None:
+    """Say which versions lose their former first day; raise Rejected unless that is taken."""
+    moved = record.moved_by(publication)
+    if not moved:
+        return
+    shown = [
+        f"{version} was published from {day}"
+        for version, day in list(moved.items())[:CODES_SHOWN_MAX]
+    ]
+    more = f" and {len(moved) - len(shown)} more" if len(moved) > len(shown) else ""
+    told = (
+        f"{', '.join(shown)}{more}: what it says from that day on is taken back and stands from "
+        f"{publication.valid_from} alone"
+    )
+    if not is_taken:
+        raise Rejected(
+            f"{told}. Give it a version of its own, or --move-first-day if that is meant"
+        )
+    click.echo(told, err=True)
 
 
 def _names(record: PublishedRecord, regions: Path | None, since: date) -> RegionNames | None:

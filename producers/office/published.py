@@ -154,6 +154,20 @@ class PublishedRecord:
             }
         )
 
+    def moved_by(self, new: Publication) -> dict[str, date]:
+        """Return the former first days of versions that `new` states again under another one.
+
+        What is stated again of a version replaces it: it says nothing of the days before any more.
+        """
+        regencies = {code[:5] for code in new.figures}
+        return {
+            version: one.valid_from
+            for one in self.publications(new.kind)
+            if one.valid_from is not None and one.valid_from != new.valid_from
+            for regency in sorted(regencies & {code[:5] for code in one.figures})
+            if (version := one.version_of(regency)) == new.version_of(regency)
+        }
+
     def of_cohort(self, cohort: str) -> Publication | None:
         """Return what was stated last of a list."""
         found = [one for one in self.publications("cohort") if one.cohort == cohort]

@@ -207,6 +207,53 @@ def test_a_dry_run_compares_with_what_is_valid_then_in_these_regencies(
     )
 
 
+def test_a_version_takes_its_former_days_away_only_when_that_is_meant(
+    office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One version is one event: stated again from another day, it leaves the days before."""
+    path = tmp_path / "wajib.csv"
+
+    def publish(valid_from: str, *more: str, row: str = "64.08.01.2001,7") -> int:
+        path.write_text(f"desa,wajib\n{row}\n")
+        options = ["--basis", "DKB", "--valid-from", valid_from, "--version", "DKB-2-2016"]
+        capsys.readouterr()
+        return run(["office", "publish-denominators", str(path), *options, *more])
+
+    assert publish("2016-12-31") == TRY_AGAIN
+    assert publish("2016-12-31") == TRY_AGAIN  # a correction
+    assert publish("2017-12-31", "--dry-run", row="64.72.01.1001,5") == 0
+    assert "was published from" not in capsys.readouterr().err
+    before = stated(office)
+    told = (
+        "DKB-2-2016 was published from 2016-12-31: "
+        "what it says from that day on is taken back and stands from 2017-12-31 alone"
+    )
+    assert publish("2017-12-31", "--dry-run") == 0
+    assert told in capsys.readouterr().err
+    assert publish("2017-12-31") == MISUSE
+    refusal = capsys.readouterr().err
+    assert told in refusal
+    assert "Give it a version of its own, or --move-first-day if that is meant" in refusal
+    assert stated(office) == before
+    assert publish("2017-12-31", "--move-first-day") == TRY_AGAIN
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("office")
+def test_a_tree_takes_its_former_days_away_only_when_that_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.csv"
+    publish_regions(path, text="kode,nama\n64.08,Kutai Timur\n")
+    later = ["--valid-from", "2018-01-01"]
+    capsys.readouterr()
+    assert publish_regions(path, *later) == MISUSE
+    assert "2017 was published from 2017-01-01" in capsys.readouterr().err
+    assert publish_regions(path, *later, "--dry-run") == 0
+    assert publish_regions(path, *later, "--move-first-day") == TRY_AGAIN
+    assert publish_regions(path, *later) == TRY_AGAIN
+
+
 def test_names_are_looked_up_in_the_tree_that_was_published_here(
     office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
