@@ -119,7 +119,7 @@ def _fault(row: _Given, names: RegionNames | None) -> str | None:
     if names is None:
         return "has no code, and there is no tree to look its name up in; give --regions"
     if names.desa(row.name, kecamatan=row.kecamatan) is None:
-        return f"name of the desa: {names.explain(row.name)}"
+        return f"name of the desa: {names.explain(row.name, kecamatan=row.kecamatan)}"
     return None
 
 

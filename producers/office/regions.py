@@ -108,16 +108,28 @@ class RegionNames:
             return None
         return fitting[0]
 
-    def explain(self, name: str) -> str:
+    def explain(self, name: str, *, kecamatan: str | None = None) -> str:
         """Say why a name means no single desa, by codes alone."""
         fitting = self.codes.get(_name(name), ())
         if not fitting:
             return "is no name of the tree"
+        of_desa = [code for code in fitting if len(code) == columns.DESA_CODE_LENGTH]
+        if kecamatan is not None and of_desa:
+            above = self.codes.get(_name(kecamatan), ())
+            if not above:
+                return "the kecamatan beside it is no name of the tree"
+            real = sorted({code[:KECAMATAN_CODE_LENGTH] for code in of_desa})
+            if set(real).isdisjoint(above):
+                return f"is no desa of that kecamatan, but of {_shown(real)}"
+            fitting = [code for code in of_desa if code[:KECAMATAN_CODE_LENGTH] in above]
         if len(fitting) == 1:
             return f"is {fitting[0]}, which is no desa there"
-        more = len(fitting) - CODES_SHOWN_MAX
-        shown = ", ".join(fitting[:CODES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
-        return f"fits {len(fitting)} codes ({shown}); write the code"
+        return f"fits {len(fitting)} codes ({_shown(fitting)}); write the code"
+
+
+def _shown(codes: Sequence[str]) -> str:
+    more = len(codes) - CODES_SHOWN_MAX
+    return ", ".join(codes[:CODES_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def _name(name: str) -> str:

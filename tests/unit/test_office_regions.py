@@ -263,8 +263,25 @@ def test_a_kecamatan_beside_the_name_tells_which_desa_is_meant(tmp_path: Path) -
     assert denominators(tmp_path, "kecamatan,nama desa,wajib\nBengalon,Bengalon,5\n") == [
         DenominatorRow("64.08.09.2004", 5)
     ]
-    with pytest.raises(TableRejected):
-        denominators(tmp_path, "kecamatan,nama desa,wajib\nSangkulirang,Bengalon,5\n")
+
+
+@pytest.mark.parametrize(
+    ("kecamatan", "name", "reason"),
+    [
+        ("Kec. Sangkulirang", "Benua Baru", "the kecamatan beside it is no name of the tree"),
+        ("Muara Ancalong", "Benua Baru", "is no desa of that kecamatan, but of 64.08.05"),
+        ("Sangkulirang", "Bengalon", "is no desa of that kecamatan, but of 64.08.09"),
+        ("Sangkulirang", "Bumi Rapak", "is no desa of that kecamatan, but of 64.08.15, 64.08.18"),
+        ("Sangkulirang", "Muara Ancalong", "is 64.08.01, which is no desa there"),
+        ("Sangkulirang", "Atlantis", "is no name of the tree"),
+    ],
+)
+def test_a_kecamatan_that_does_not_fit_its_desa_is_named_as_the_reason(
+    tmp_path: Path, kecamatan: str, name: str, reason: str
+) -> None:
+    with pytest.raises(TableRejected) as caught:
+        denominators(tmp_path, f"kecamatan,nama desa,wajib\n{kecamatan},{name},5\n")
+    assert caught.value.faults == (f"row 2: name of the desa: {reason}",)
 
 
 def test_a_desa_by_code_and_again_by_name_is_named_twice(tmp_path: Path) -> None:
