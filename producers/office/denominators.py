@@ -63,7 +63,7 @@ _COLUMNS: Final = (
     ),
     Column(
         "desa",
-        ("desa", "desa kelurahan", "village"),
+        ("desa", "desa kelurahan", "desa kel", "kelurahan", "village"),
         _desa,
         is_required=False,
     ),
@@ -99,6 +99,7 @@ def read_denominators(path: Path, *, names: RegionNames | None = None) -> Table[
         _COLUMNS,
         distinct=_place,
         rule=lambda row: _fault(row, names),
+        one_of=("kode", "desa", "nama"),
     )
     rows = tuple(DenominatorRow(_code(row, names), row.wajib) for row in given.rows)
     faults = _twice(rows, given.labels)

@@ -48,15 +48,17 @@ def read_table(
     *,
     rule: Callable[[RowT], str | None] = lambda _: None,
     distinct: Callable[[RowT], Hashable] | None = None,
+    one_of: Sequence[str] = (),
     is_header_needed: bool = True,
 ) -> Table[RowT]:
     """Return every row as a `row_type`; empty cells are missing values, empty rows are left out.
 
+    A header has all required columns, and a column of one of the fields in `one_of`, if there are.
     `rule` returns what is wrong with a row, without its values. With `distinct`, no two rows may
     share its result: one that says the same again is a fault, and so is one that contradicts.
     Raises TableRejected with every bad row.
     """
-    sheet, header = _chosen(path, columns, is_header_needed=is_header_needed)
+    sheet, header = _chosen(path, columns, one_of, is_header_needed=is_header_needed)
     faults: list[str] = []
     rows: list[RowT] = []
     labels: list[str] = []
@@ -85,14 +87,14 @@ def read_table(
 
 
 def _chosen(
-    path: Path, columns: Sequence[Column], *, is_header_needed: bool
+    path: Path, columns: Sequence[Column], one_of: Sequence[str], *, is_header_needed: bool
 ) -> tuple[Sheet, _Header]:
     """Return the one reading of the file that has the header. Raises TableRejected."""
     sheets = read_sheets(path)
     faults: list[str] = []
     found: list[tuple[Sheet, _Header]] = []
     for sheet in sheets:
-        header = _header(sheet, columns)
+        header = _header(sheet, columns, one_of)
         if isinstance(header, str):
             faults.append(header)
         elif header is not None:
@@ -108,11 +110,11 @@ def _chosen(
     if found:
         faults = [f"{len(found)} sheets have the wanted columns; leave one in the file"]
     elif not faults:
-        faults = _form_faults(sheets) or [f"it has no header row; {_wanted(columns)}"]
+        faults = _form_faults(sheets) or [f"it has no header row; {_wanted(columns, one_of)}"]
     raise TableRejected(path=path, faults=faults)
 
 
-def _header(sheet: Sheet, columns: Sequence[Column]) -> _Header | str | None:
+def _header(sheet: Sheet, columns: Sequence[Column], one_of: Sequence[str]) -> _Header | str | None:
     """Return the header of a sheet, what is wrong with it, or None when there is none."""
     by_title = {name: column for column in columns for name in column.titles}
     looked_at = 0
@@ -128,7 +130,8 @@ def _header(sheet: Sheet, columns: Sequence[Column]) -> _Header | str | None:
                 passed_over += cell not in (None, "")
             elif places.setdefault(column.field, place) != place:
                 twice.append(column.titles[0])
-        if all(column.field in places for column in columns if column.is_required):
+        has_all = all(column.field in places for column in columns if column.is_required)
+        if has_all and (not one_of or not places.keys().isdisjoint(one_of)):
             if twice:
                 return f"{line.label}: two columns are {', '.join(twice)}; leave one of each"
             width = max(place + 1 for place, cell in enumerate(line.cells) if cell)
@@ -202,7 +205,16 @@ def _form_faults(sheets: Sequence[Sheet]) -> list[str]:
     ]
 
 
-def _wanted(columns: Sequence[Column]) -> str:
+def _wanted(columns: Sequence[Column], one_of: Sequence[str]) -> str:
     needed = ", ".join(column.titles[0] for column in columns if column.is_required)
-    more = ", ".join(column.titles[0] for column in columns if not column.is_required)
-    return f"wanted the columns {needed}" + (f"; it may also have {more}" if more else "")
+    either = ", ".join(column.titles[0] for column in columns if column.field in one_of)
+    more = ", ".join(
+        column.titles[0]
+        for column in columns
+        if not column.is_required and column.field not in one_of
+    )
+    return (
+        f"wanted the columns {needed}"
+        + (f" and one of {either}" if either else "")
+        + (f"; it may also have {more}" if more else "")
+    )

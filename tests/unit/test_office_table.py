@@ -54,6 +54,21 @@ def test_a_header_is_found_by_its_titles_in_whatever_form(table: Path, raw: byte
     assert list(read_denominators(table).rows) == SOME
 
 
+def test_a_heading_above_the_figures_is_no_header(book: Path) -> None:
+    """It says of what they are; a header says of where as well."""
+    rows: list[list[CellValue]] = [["WAJIB KTP"], [None, "Eligible"]]
+    rows += [["Desa/Kel.", "Wajib KTP"], ["64.08.01.2001", 5], ["64.08.01.2002", 7]]
+    assert list(read_denominators(write_workbook(book, rows)).rows) == SOME
+    rows[2][0] = "KELURAHAN"
+    assert list(read_denominators(write_workbook(book, rows)).rows) == SOME
+    rows[2][0] = "tempat"
+    (fault,) = faults(write_workbook(book, rows))
+    assert fault == (
+        "it has no header row; wanted the columns wajib and one of kode, desa, nama; "
+        "it may also have kecamatan"
+    )
+
+
 def test_columns_that_nobody_asked_for_are_counted(table: Path) -> None:
     table.write_text("no,kode,wajib,catatan\n1,64.08.01.2001,5,baik\n")
     assert read_denominators(table).columns_passed_over == 2
