@@ -48,6 +48,8 @@ FORMULA_ERRORS: Final = frozenset(
     )
 )
 """What a spreadsheet shows, and writes as CSV, where a formula has failed."""
+_CALC_ERROR: Final = re.compile(r"Err:\d{3}", re.ASCII)
+"""What LibreOffice shows for errors that have no such name."""
 DELIMITERS: Final = (",", ";", "\t")
 
 
@@ -134,6 +136,11 @@ def read_sheets(path: Path) -> list[Sheet]:
 def plain(text: str) -> str:
     """Return a text with single plain spaces and none around it."""
     return " ".join(text.split())
+
+
+def is_formula_error(cell: Cell) -> bool:
+    """Tell whether a formula has failed in a cell."""
+    return isinstance(cell, str) and (cell in FORMULA_ERRORS or bool(_CALC_ERROR.fullmatch(cell)))
 
 
 def _raw(path: Path) -> bytes:
@@ -266,6 +273,7 @@ def _require_bounded(path: Path, raw: bytes) -> set[str]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
+            _require_xlsx(path, archive.namelist())
             if sum(entry.file_size for entry in entries) > UNPACKED_BYTES_MAX:
                 raise TableRejected(path=path, faults=["its sheets are too large; split it"])
             for entry in entries:
@@ -276,6 +284,13 @@ def _require_bounded(path: Path, raw: bytes) -> set[str]:
             path=path, faults=["is no whole workbook; copy or save it again"]
         ) from error
     return failed
+
+
+def _require_xlsx(path: Path, parts: Sequence[str]) -> None:
+    """Refuse other workbooks: of them the library shows failed formulas as empty cells."""
+    if not any(part.lower().startswith("xl/") for part in parts) or "xl/workbook.bin" in parts:
+        fault = "is no XLSX (ODS or XLSB, perhaps); save it as XLSX"
+        raise TableRejected(path=path, faults=[fault])
 
 
 def _with_errors_as_texts(raw: bytes, parts: Container[str]) -> bytes:

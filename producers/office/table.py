@@ -12,7 +12,14 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from producers.office.columns import BadCell, Column, title
-from producers.office.grid import FORMULA_ERRORS, UNUSABLE, Line, Sheet, TableRejected, read_sheets
+from producers.office.grid import (
+    UNUSABLE,
+    Line,
+    Sheet,
+    TableRejected,
+    is_formula_error,
+    read_sheets,
+)
 
 HEADER_LINES_MAX: Final = 20
 """Among the first so many lines that are not empty, one must be the header."""
@@ -167,7 +174,7 @@ def _values(
             if column.is_required:
                 wrong.append(f"column {column.titles[0]}: is empty")
             continue
-        if cell in FORMULA_ERRORS:
+        if is_formula_error(cell):
             wrong.append(f"column {column.titles[0]}: holds {cell}, the error of a formula")
             continue
         if cell is UNUSABLE:

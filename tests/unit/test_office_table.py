@@ -132,6 +132,7 @@ def test_a_formula_that_failed_is_named_and_no_empty_cell(tmp_path: Path, form: 
         [2, Failed("#N/A"), None],
         [3, None, Failed("#DIV/0!")],
         [Failed("#REF!"), NIK, None],
+        [5, Failed("Err:502"), None],
     ]
     path = tmp_path / f"daftar.{form}"
     if form == "xlsx":
@@ -143,8 +144,10 @@ def test_a_formula_that_failed_is_named_and_no_empty_cell(tmp_path: Path, form: 
     assert faults(path, read_list) == (
         "row 3: column nik: holds #N/A, the error of a formula",
         "row 5: column entry: holds #REF!, the error of a formula",
+        "row 6: column nik: holds Err:502, the error of a formula",
     )
     rows[2][1], rows[4][0] = None, 4
+    rows.pop()
     write_workbook(book := tmp_path / "mended.xlsx", [[Failed("#NUM!")]], rows)
     assert [row.nik for row in read_list(book).rows] == [NIK, None, None, NIK]
 
@@ -201,6 +204,15 @@ def test_a_zip_that_is_no_workbook_is_a_fault(book: Path) -> None:
         archive.writestr("photo.txt", "x")
     (fault,) = faults(book)
     assert "save it as XLSX" in fault
+
+
+@pytest.mark.parametrize("part", ["content.xml", "xl/workbook.bin"])
+def test_a_workbook_of_another_form_is_told_to_be_saved_anew(book: Path, part: str) -> None:
+    """The library reads ODS and XLSB, and makes empty cells of their failed formulas."""
+    with zipfile.ZipFile(book, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(part, "x")
+    assert faults(book) == ("is no XLSX (ODS or XLSB, perhaps); save it as XLSX",)
 
 
 def test_every_bad_row_is_named_by_its_number(table: Path) -> None:
