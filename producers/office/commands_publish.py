@@ -1,7 +1,7 @@
 """`rekam office publish-… FILE`: tables become facts, whole or not at all."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -190,6 +190,8 @@ def publish_regions(
     _require_effect(record, publication)
     _tell_moved(record, publication, is_taken=move_first_day or dry_run)
     words = f"{len(read.rows)} regions"
+    if unknown := _never_there(record, mapping, since):
+        click.echo(f"re-coded, and not in the tree before that day: {_listed(unknown)}", err=True)
     if dry_run:
         before = record.of_regencies("regions", valid_from=since, codes=names)
         _echo_dry_run(words, read, facts, Difference.between(before, names), is_first=not before)
@@ -460,10 +462,21 @@ def _names(record: PublishedRecord, regions: Path | None, since: date) -> Region
     """Return the tree in which a file's names are looked up; None: there is none."""
     if regions is not None:
         return RegionNames.of({row.kode: row.nama for row in read_regions(regions).rows})
-    codes = {code for one in record.publications("regions") for code in one.figures}
-    held = record.of_regencies("regions", valid_from=since, codes=codes)
+    held = _tree(record, since)
     names = {code: str(name) for code, name in held.items()}
     return RegionNames.of(names) if names else None
+
+
+def _tree(record: PublishedRecord, day: date) -> dict[str, str | int]:
+    """Return the names by code that were published from here and are valid on a day."""
+    codes = {code for one in record.publications("regions") for code in one.figures}
+    return record.of_regencies("regions", valid_from=day, codes=codes)
+
+
+def _never_there(record: PublishedRecord, mapping: Mapping[str, str], since: date) -> list[str]:
+    """Return the old codes that the tree before lacks, none when no such tree is known here."""
+    before = _tree(record, date.fromordinal(max(since.toordinal() - 1, 1)))
+    return [old for old in mapping if old not in before] if before else []
 
 
 def _mapping(recoded: Path | None, names: dict[str, str | int]) -> dict[str, str]:

@@ -164,6 +164,25 @@ def test_a_re_coding_that_the_tree_contradicts_is_refused(
     assert not (office.home / "office").exists()
 
 
+@pytest.mark.usefixtures("office")
+def test_a_code_that_was_re_coded_and_never_was_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tree may have been another office's, so it is told and not refused."""
+    recoded, path = tmp_path / "recoded.csv", tmp_path / "r.csv"
+    recoded.write_text("lama,baru\n64.08.12.2002,64.08.12.1002\n64.80.12.2003,64.08.12.1003\n")
+    later = "kode,nama\n64.08.12.1002,Singa Geweh\n64.08.12.1003,Sangatta\n"
+    options = ["--recoded", str(recoded), "--version", "2018", "--valid-from", "2018-01-01"]
+    publish_regions(path, *options, "--dry-run", text=later)
+    assert "not in the tree before" not in capsys.readouterr().err
+    publish_regions(path, text="kode,nama\n64.08.12.2002,Singa Geweh\n64.08.12.2003,Sangatta\n")
+    for more, code in ((["--dry-run"], 0), ([], TRY_AGAIN), ([], TRY_AGAIN)):
+        capsys.readouterr()
+        assert publish_regions(path, *options, *more, text=later) == code
+        told = capsys.readouterr().err
+        assert "re-coded, and not in the tree before that day: 1 (64.80.12.2003)" in told
+
+
 def test_a_dry_run_says_what_would_change_and_states_nothing(
     office: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
