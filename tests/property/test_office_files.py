@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.office.denominators import read_denominators
-from producers.office.grid import TableRejected
+from producers.office.grid import TableRejected, is_formula_error
 from producers.office.lists import read_list
 from producers.office.regions import read_regions
 from producers.office.statuses import read_statuses
+from rekam.domain.niks import holds_spaced_nik
 
 READERS: tuple[Callable[[Path], object], ...] = (
     read_denominators,
@@ -29,7 +30,7 @@ names = st.text(
 ).map(lambda text: " ".join(text.split()))
 regions = st.dictionaries(
     st.integers(0, 9999).map(lambda n: f"64.08.{n // 100:02}.{2000 + n % 100}"),
-    names.filter(bool),
+    names.filter(lambda name: name and not (is_formula_error(name) or holds_spaced_nik(name))),
     min_size=1,
     max_size=20,
 )
