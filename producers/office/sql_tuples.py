@@ -21,6 +21,7 @@ _TOKEN: Final = re.compile(
     |(?P<other>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_QUOTES: Final = frozenset("'\"`")
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _END: Final = "end"
 _INSERTS: Final = frozenset({"INSERT", "REPLACE"})
@@ -117,7 +118,9 @@ def _statement(tokens: list[_Token]) -> Iterator[SqlTuple | SqlFault]:
 def _passed_over(tokens: list[_Token], words: list[str]) -> SqlFault | None:
     """Return why a statement that inserts nothing cannot be passed over: rows may be lost."""
     first = tokens[0]
-    if first.kind == "other":
+    if first.kind == "other" or any(
+        token.kind == "other" and token.text in _QUOTES for token in tokens
+    ):
         return SqlFault(first.line, "is no SQL; a quote is missing before it, perhaps")
     if first.kind != "name":
         return SqlFault(first.line, "begins with no word; INSERT is missing, or the file is cut")
@@ -127,7 +130,8 @@ def _passed_over(tokens: list[_Token], words: list[str]) -> SqlFault | None:
         and not _WITH_A_BODY.isdisjoint(words[:place])
         and not any(isinstance(one, SqlTuple) for one in _behind_values(tokens, words))
     ):
-        return None
+        listed = _tuple_list(tokens)
+        return None if listed is None else SqlFault(listed.line, "tuples inside another statement")
     return _no_semicolon(tokens[place])
 
 
@@ -139,6 +143,18 @@ def _hidden_insert(words: list[str], *, after: int = 0) -> int | None:
             behind = (word for word in words[n + 1 :] if word in {"INSERT", "INTO", "VALUES"})
             if next(behind, "INSERT") != "INSERT":
                 return n
+    return None
+
+
+def _tuple_list(tokens: list[_Token]) -> _Token | None:
+    """Return where tuples of plain values begin, with a comma between them as no clause has it."""
+    opened = 0
+    for n, token in enumerate(tokens):
+        if token.text == "(":
+            opened = n
+        is_listed = token.text == ")" and [one.text for one in tokens[n + 1 : n + 3]] == [",", "("]
+        if is_listed and _values(tokens[opened + 1 : n]) is not None:
+            return tokens[opened]
     return None
 
 

@@ -137,6 +137,9 @@ CUT = "begins with no word; INSERT is missing, or the file is cut"
             NO_SEMICOLON,
         ),
         ("\n,('64','KALTIM');", CUT),
+        ("\nKALTIM'),('64.09','PASER');", "is no SQL; a quote is missing before it, perhaps"),
+        ("DROP TABLE v\n('64','KALTIM'),\n('64.09','PASER');", "tuples inside another statement"),
+        ("\nVALUES ('64','KALTIM'), ('64.09','PASER');", "tuples inside another statement"),
         ("\n'64','KALTIM'),('64.09','PASER');", CUT),
         (
             "\nCOPY public.w (kode, nama) FROM stdin;\n64\tKAL'TIM; x\n\\.\n",
@@ -154,6 +157,8 @@ def test_statements_that_only_speak_of_inserting_are_passed_over(sql: Path) -> N
     lines = (
         "SET client_encoding = 'UTF8';\nCREATE OR REPLACE VIEW v AS SELECT 1;\n"
         "UPDATE w SET nama = REPLACE(nama, 'VALUES', 'x');\nGRANT SELECT, INSERT ON w TO x;\n"
+        "CREATE TABLE v (a decimal(10,2), b enum('x','y'), PRIMARY KEY (a, b), KEY (b));\n"
+        "DELETE FROM w WHERE kode IN ('1','2');\n"
         "CREATE TRIGGER t AFTER INSERT ON w FOR EACH ROW INSERT INTO l VALUES (NEW.kode, 1);\n"
         "ALTER TABLE w OWNER TO x;\n"
     )
