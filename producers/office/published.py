@@ -93,28 +93,36 @@ class PublishedRecord:
         """Take note of a publication that is durable as events; durable when this returns.
 
         A crash between the two leaves the version before in the record, and so in dry runs. What
-        was stated of other regencies under the same version and day stays, as it does in reports.
+        was stated of other regencies under the same version stays, as it does in reports.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(publication)
-        if publication.kind != "cohort" and path.exists():
-            regencies = {code[:5] for code in publication.figures}
+        regencies = {code[:5] for code in publication.figures}
+        left: dict[Path, Publication] = {}
+        for path in [] if publication.kind == "cohort" else self._files(publication.kind):
             before = self._read(path)
+            if before.version_of("") != publication.version_of(""):
+                continue
+            others = {
+                code: figure for code, figure in before.figures.items() if code[:5] not in regencies
+            }
             if before.valid_from == publication.valid_from:
-                others = {
-                    code: figure
-                    for code, figure in before.figures.items()
-                    if code[:5] not in regencies
-                }
                 publication = structs.replace(publication, figures=others | publication.figures)
-        replace_file(path, msgspec.json.encode(publication))
+                others = {}
+            left[path] = structs.replace(before, figures=others)
+        written = self._path(publication)
+        replace_file(written, msgspec.json.encode(publication))
+        for path, rest in left.items():
+            if rest.figures:
+                replace_file(path, msgspec.json.encode(rest))
+            elif path != written:
+                path.unlink()
 
     def publications(self, kind: Kind) -> list[Publication]:
-        """Return what was published of a kind, each version once, oldest first.
+        """Return what was published of a kind, each version of a first day once, oldest first.
 
         Raises Corrupt when a file of the record cannot be read.
         """
-        found = [self._read(path) for path in sorted(self.folder.glob(f"{kind}-*.json"))]
+        found = [self._read(path) for path in self._files(kind)]
         return sorted(found, key=lambda one: (one.stated_ms, one.version))
 
     def of_regencies(
@@ -195,10 +203,15 @@ class PublishedRecord:
         told = msgspec.json.encode(parts)
         return hashlib.blake2b(told, key=path.read_bytes(), digest_size=16).hexdigest()
 
+    def _files(self, kind: Kind) -> list[Path]:
+        return sorted(self.folder.glob(f"{kind}-*.json"))
+
     def _path(self, publication: Publication) -> Path:
         # What was stated in parts stands beside the same version as a whole, here as in reports.
-        name = msgspec.json.encode([publication.cohort, publication.version_of("")])
-        digest = hashlib.sha256(name).hexdigest()[:_NAME_CHARACTERS]
+        name: list[object] = [publication.cohort, publication.version_of("")]
+        if publication.valid_from is not None:
+            name.append(publication.valid_from)
+        digest = hashlib.sha256(msgspec.json.encode(name)).hexdigest()[:_NAME_CHARACTERS]
         return self.folder / f"{publication.kind}-{digest}.json"
 
     def _read(self, path: Path) -> Publication:

@@ -531,6 +531,28 @@ def test_a_dry_run_knows_each_regency_of_a_version_that_was_stated_of_one_by_one
 
 
 @pytest.mark.usefixtures("office")
+def test_a_version_that_begins_later_in_another_regency_is_not_forgotten_in_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reports keep what a version says of each regency, from that regency's own first day on."""
+    path = tmp_path / "r.csv"
+    later = ["--valid-from", "2018-01-01"]
+    kutai_timur = "kode,nama\n64.08,Kutai Timur\n64.08.06,Busang\n"
+    publish_regions(path, text=kutai_timur)
+    publish_regions(path, *later, text="kode,nama\n64.72,Samarinda\n")
+    capsys.readouterr()
+    assert publish_regions(path, "--dry-run", text=kutai_timur) == 0
+    assert "against it: 0 added, 0 removed, 0 changed" in capsys.readouterr().out
+    assert publish_regions(path, *later, text=kutai_timur) == MISUSE
+    assert publish_regions(path, *later, "--move-first-day", text=kutai_timur) == TRY_AGAIN
+    capsys.readouterr()
+    assert publish_regions(path, "--dry-run", text=kutai_timur) == 0
+    told = capsys.readouterr()
+    assert "nothing was published from here before" in told.out
+    assert "2017 was published from 2018-01-01" in told.err
+
+
+@pytest.mark.usefixtures("office")
 def test_a_kecamatan_as_bps_numbers_it_is_no_kemendagri_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
