@@ -44,7 +44,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     """Desa in which the person counts, under its present code; `-`: no recording stands."""
     since: date
-    """Since when it is known; of the centre's, since when the centre says so."""
+    """Day on which the log had the recording that made it one, also when its device was enrolled
+    later; of the centre's, since when the centre says so."""
     devices: list[CaseDevice]
 
 

@@ -33,7 +33,7 @@ class Case(NamedTuple):
 
     kind: Kind
     since_ms: int
-    """Since when it is known; of the centre's, since when the centre says so."""
+    """Since when the log has what made it; of the centre's, since when the centre says so."""
     outcome: str
     """Of the resolution that settles it; empty: it is open."""
 
