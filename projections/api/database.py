@@ -35,10 +35,20 @@ _AWAY: Final = (
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
     asyncpg.OperatorInterventionError,
+    asyncpg.TransactionRollbackError,  # a deadlock; ours are not to blame, nor is the caller
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
+BEGIN: Final = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+LOCK TABLE projection_position IN ACCESS SHARE MODE
+"""
+"""A rebuild's switch locks this table first (replay/shadow.py), and whatever is read last is behind
+it: who waits for a switch does so before it holds anything that the switch waits for. The lock
+takes no snapshot, so who has waited sees the new tables; by its name it is theirs, too. One round
+trip for both."""
+
 _NOT_MIGRATED: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
 
@@ -75,11 +85,12 @@ class Database:
         Raises ProblemError when the database is away, or lacks tables.
         """
         try:
-            async with (
-                self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield connection
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as connection:
+                try:
+                    await connection.execute(BEGIN)
+                    yield connection
+                finally:
+                    await connection.execute("COMMIT")  # rolls back what has failed
         except _NOT_MIGRATED as error:
             raise ProblemError(
                 "database_not_migrated", "tables are missing; run `rekam db migrate`"

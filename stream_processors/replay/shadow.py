@@ -8,6 +8,7 @@ it before the switch commits leaves the live tables as they are.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,6 +198,7 @@ async def _fold_up_to(
 
 async def _switch(session: Any, folder: PostgresFolder, source: Log) -> None:
     """Put the new tables in the place of the live ones; nothing is folded while it happens."""
+    kept_off: Counter[type[Exception]] = Counter()
     for tries in range(1, SWITCH_TRIES_MAX + 1):
         # Most of what is new is folded before anybody has to wait.
         ends = dict(await session.fetch(QUERIES["list_positions"], source.topic))
@@ -204,6 +206,7 @@ async def _switch(session: Any, folder: PostgresFolder, source: Log) -> None:
         try:
             await _switch_once(session, folder, source)
         except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
+            kept_off[type(error)] += 1
             log.info("switch_waits_for_readers", tries=tries, error=type(error).__name__)
         except asyncpg.InsufficientPrivilegeError as error:
             raise Misconfigured(
@@ -217,8 +220,10 @@ async def _switch(session: Any, folder: PostgresFolder, source: Log) -> None:
         else:
             return
     raise Unavailable(
-        f"readers held the tables {SWITCH_TRIES_MAX} times for {LOCK_SECONDS_MAX} s each; nothing "
-        "was switched. Try again when less is read."
+        f"nothing was switched in {SWITCH_TRIES_MAX} tries: in "
+        f"{kept_off[asyncpg.LockNotAvailableError]} of them others held a table for "
+        f"{LOCK_SECONDS_MAX} s, and {kept_off[asyncpg.DeadlockDetectedError]} ended in a deadlock "
+        "with them. Try again when less is read."
     )
 
 
