@@ -37,6 +37,7 @@ _TRANSIENT: Final[tuple[type[BaseException], ...]] = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # the server ended the session between two statements
     asyncpg.TransactionRollbackError,  # deadlock, serialization
     asyncpg.OperatorInterventionError,  # shutting down, starting up, statement timeout
     asyncpg.InsufficientResourcesError,  # too many connections, disk full

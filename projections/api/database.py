@@ -34,6 +34,7 @@ _AWAY: Final = (
     asyncpg.CannotConnectNowError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server ended the session between two statements
     asyncpg.OperatorInterventionError,
     asyncpg.TransactionRollbackError,  # a deadlock; ours are not to blame, nor is the caller
     asyncpg.InsufficientResourcesError,

@@ -108,9 +108,12 @@ async def test_a_call_that_waited_for_a_switch_answers_from_the_new_tables(
     assert switch.result().is_switched
 
 
-async def test_a_deadlock_is_told_as_a_database_that_is_away(database: str) -> None:
+@pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError, asyncpg.InternalClientError])
+async def test_what_no_call_is_to_blame_for_is_told_as_a_database_that_is_away(
+    database: str, error: type[Exception]
+) -> None:
     async with serving(database) as client:
         with pytest.raises(ProblemError) as told:
             async with client.database.snapshot():
-                raise asyncpg.DeadlockDetectedError
+                raise error
     assert (told.value.code_of_problem, told.value.status) == ("database_unavailable", 503)
