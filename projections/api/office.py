@@ -9,7 +9,7 @@ from projections.api.answers import State
 from projections.api.database import Database
 from projections.api.parameters import Arguments, Parameter
 from projections.api.problems import ProblemError
-from projections.position.reads import folded_under, position
+from projections.position.reads import folded_under, position_and_rules
 from projections.reading import Connection
 from projections.registry.reads import complete_through
 from projections.rules import Rules
@@ -67,7 +67,10 @@ def known_day(asked: Asked, parameter: Parameter[date]) -> date:
 
 async def require_own_rules(office: Office, connection: Connection) -> None:
     """Raise ProblemError when the tables are folded under other rules or keys than ours."""
-    found = await folded_under(connection)
+    _require_own(office, await folded_under(connection))
+
+
+def _require_own(office: Office, found: str | None) -> None:
     if found not in (None, office.rules.id):
         raise ProblemError(
             "settings_differ",
@@ -83,15 +86,21 @@ async def state(
     as_of: date | None = None,
     known_at: date | None = None,
 ) -> State:
-    """Return the state that an answer from this snapshot speaks of; a day not given is today."""
+    """Return the state that an answer from this snapshot speaks of; a day not given is today.
+
+    Raises ProblemError when the tables are folded under other rules than ours: the answer would
+    name, and have used, what its figures are not of.
+    """
     today = office.today
     is_past = known_at is not None and known_at < today
     # First what takes longest: a caller may compute beside it.
     through = await complete_through(connection, known_at=known_at if is_past else None)
+    folded_to, rules = await position_and_rules(connection, topic=office.topic)
+    _require_own(office, rules)
     return State(
         as_of=as_of or today,
         known_at=known_at or today,
-        position=await position(connection, topic=office.topic),
+        position=folded_to,
         complete_through=through,
         rules=office.rules.id,
     )

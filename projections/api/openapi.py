@@ -108,6 +108,8 @@ def _problems(route: Route) -> dict[str, Any]:
         codes += _WITH_BODY
     if route.is_protected:
         codes.append("unauthorised")
+    if route.is_stated and "settings_differ" not in codes:
+        codes.append("settings_differ")  # the state names what the tables are folded under
     by_status: dict[int, list[Code]] = {}
     for code in codes:
         by_status.setdefault(CATALOGUE[code][0], []).append(code)

@@ -18,6 +18,13 @@ async def position(connection: Connection, *, topic: str) -> Position:
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
+async def position_and_rules(connection: Connection, *, topic: str) -> tuple[Position, str | None]:
+    """Return what `position` and `folded_under` do, in one round trip."""
+    rows = await connection.fetch(_QUERIES["list_positions_and_rules"], topic)
+    found = {row["partition"]: row["next_offset"] for row in rows if row["partition"] is not None}
+    return found, rows[0]["rules"]
+
+
 async def folded_under(connection: Connection) -> str | None:
     """Return the id of the rules that the tables are folded under; None before the first fold."""
     row = await connection.fetchrow(_QUERIES["find_rules"])

@@ -12,6 +12,7 @@ import pytest
 from projections.api.office import Office
 from projections.api.problems import ProblemError
 from projections.rules import Rules
+from rekam.domain.clocks import OfficeZone
 from rekam.embedded.kafka import EmbeddedKafka
 from stream_processors.intake import Opener
 from stream_processors.replay.shadow import Log, Rebuilt, rebuild_tables
@@ -106,6 +107,22 @@ async def test_a_call_that_waited_for_a_switch_answers_from_the_new_tables(
                 await until_waiting(projections, 2, switch=switch)
             assert await asked == before
     assert switch.result().is_switched
+
+
+@pytest.mark.parametrize(
+    "url", [COVERAGE, "/v1/verification?region=64.08", "/v1/held", "/v1/devices", "/v1/cohorts"]
+)
+async def test_figures_of_tables_that_are_folded_under_other_settings_are_not_answered(
+    projections: Projections, url: str
+) -> None:
+    """The switch brings another time zone into force; the API still has the one before."""
+    elsewhere = replace(RULES, zone=OfficeZone("Pacific/Pago_Pago"))
+    async with serving(projections.dsn, served=office_of(projections)) as client:
+        assert (await client.figures(url))["rules"] == RULES.id
+        await projections.pool.execute("UPDATE projection_settings SET rules = $1", elsewhere.id)
+        answer = await client.get(url)
+        assert (answer.status_code, answer.json()["code"]) == (503, "settings_differ")
+        assert elsewhere.id in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError, asyncpg.InternalClientError])
