@@ -12,8 +12,9 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -126,6 +127,22 @@ def is_transient(error: BaseException) -> bool:
         # asyncpg's word for a connection that broke under a transaction, and for our own misuse.
         return "closed" in str(error)
     return isinstance(error, _TRANSIENT)
+
+
+@contextmanager
+def transient_as_unavailable() -> Iterator[None]:
+    """Raise what is transient as Unavailable, for commands: they end, and may be repeated."""
+    try:
+        yield
+    except RekamError:
+        raise
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        raise Unavailable(
+            f"PostgreSQL went away in the middle ({type(error).__name__}). What has committed "
+            "stands, the rest was not done; it may be repeated when PostgreSQL answers."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

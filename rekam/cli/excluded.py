@@ -43,6 +43,7 @@ from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
 from stream_processors.places import Place, open_reader
 from stream_processors.release import StillExcluded, lift, release
+from stream_processors.worker import transient_as_unavailable
 
 PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 500
@@ -440,28 +441,32 @@ def _require_excluded(
 
 
 async def _with_snapshot(settings: Settings, ask: Callable[[Any], Awaitable[Answer]]) -> Answer:
-    connection = await connect(postgres_dsn(settings))
-    try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return await ask(connection)
-    finally:
-        await connection.close()
+    with transient_as_unavailable():
+        connection = await connect(postgres_dsn(settings))
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await ask(connection)
+        finally:
+            await connection.close()
 
 
 async def _with_folder(
     settings: Settings, work: Callable[[PostgresFolder], Awaitable[Answer]]
 ) -> Answer:
     rules, root, opener = folding_settings(settings)
-    pool = await open_pool(
-        postgres_dsn(settings), connections_max=CONNECTIONS_MAX, application_name="rekam-release"
-    )
-    folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
-    try:
-        await folder.require_settings()
-        await folder.meet_known_keys()
-        return await work(folder)
-    finally:
-        await folder.close()
+    with transient_as_unavailable():
+        pool = await open_pool(
+            postgres_dsn(settings),
+            connections_max=CONNECTIONS_MAX,
+            application_name="rekam-release",
+        )
+        folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
+        try:
+            await folder.require_settings()
+            await folder.meet_known_keys()
+            return await work(folder)
+        finally:
+            await folder.close()
 
 
 def _reader(settings: Settings) -> Any:

@@ -34,6 +34,7 @@ from stream_processors.refold import (
 )
 from stream_processors.refold import refold as refold_places
 from stream_processors.replay.projection_commands import projection
+from stream_processors.worker import transient_as_unavailable
 
 CONNECTIONS_MAX: Final = 2
 PEOPLE_MAX: Final = 10_000
@@ -178,11 +179,12 @@ async def _with_folder(
     settings: Settings, work: Callable[[PostgresFolder], Awaitable[Answer]]
 ) -> Answer:
     rules, root, opener = folding_settings(settings)
-    pool = await open_pool(postgres_dsn(settings), connections_max=CONNECTIONS_MAX)
-    folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
-    try:
-        await folder.require_settings()
-        await folder.meet_known_keys()
-        return await work(folder)
-    finally:
-        await folder.close()
+    with transient_as_unavailable():
+        pool = await open_pool(postgres_dsn(settings), connections_max=CONNECTIONS_MAX)
+        folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
+        try:
+            await folder.require_settings()
+            await folder.meet_known_keys()
+            return await work(folder)
+        finally:
+            await folder.close()

@@ -37,6 +37,7 @@ from stream_processors.folder import PostgresFolder
 from stream_processors.intake import Opener
 from stream_processors.replay.handover import hand_over, require_no_dependants
 from stream_processors.replay.source import read_log
+from stream_processors.worker import transient_as_unavailable
 
 SHADOW: Final = "rekam_rebuild"
 REPLACED: Final = "rekam_replaced"
@@ -50,6 +51,8 @@ LOCK_SECONDS_MAX: Final = 10
 """How long the switch waits for readers of a table; then everybody goes on, and it tries again."""
 CONNECTIONS_MAX: Final = 2
 COMMAND_SECONDS_MAX: Final = 3600.0
+
+_BROKEN: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -102,33 +105,43 @@ async def rebuild_tables(
     which what the processor has folded meanwhile is folded too, with their owner, grants and
     comments; otherwise they are dropped. Processors and readers go on beside it. Raises
     Misconfigured when nothing is folded yet, another rebuild runs, a view reads the tables, or the
-    session may not replace them; Unavailable when readers do not let the switch through.
+    session may not replace them; Unavailable when readers do not let the switch through, or the
+    database goes away.
     """
-    live = await open_pool(
-        dsn, connections_max=CONNECTIONS_MAX, command_seconds_max=COMMAND_SECONDS_MAX
-    )
-    try:
-        async with live.acquire() as session:
-            if not await session.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
-                raise Misconfigured(["another rebuild of this database runs; wait for its end"])
-            await _make_shadow(session)
-            shadow = await open_pool(
-                dsn,
-                connections_max=CONNECTIONS_MAX,
-                command_seconds_max=COMMAND_SECONDS_MAX,
-                application_name="rekam-rebuild",
-                settings={"search_path": SHADOW},
-            )
-            folder = PostgresFolder(shadow, source.topic, rules, root, opener)
-            try:
-                return await _rebuild(
-                    session, folder, source, is_switching=is_switching, report=report
+    with transient_as_unavailable():
+        live = await open_pool(
+            dsn, connections_max=CONNECTIONS_MAX, command_seconds_max=COMMAND_SECONDS_MAX
+        )
+        try:
+            async with live.acquire() as session:
+                if not await session.fetchval("SELECT pg_try_advisory_lock($1)", REBUILD_LOCK):
+                    raise Misconfigured(["another rebuild of this database runs; wait for its end"])
+                await _make_shadow(session)
+                shadow = await open_pool(
+                    dsn,
+                    connections_max=CONNECTIONS_MAX,
+                    command_seconds_max=COMMAND_SECONDS_MAX,
+                    application_name="rekam-rebuild",
+                    settings={"search_path": SHADOW},
                 )
-            finally:
-                await shadow.close()
-                await session.execute(f"DROP SCHEMA IF EXISTS {SHADOW}, {REPLACED} CASCADE")
-    finally:
-        await live.close()
+                folder = PostgresFolder(shadow, source.topic, rules, root, opener)
+                try:
+                    return await _rebuild(
+                        session, folder, source, is_switching=is_switching, report=report
+                    )
+                finally:
+                    await _clear_away(session, shadow)
+        finally:
+            await live.close()
+
+
+async def _clear_away(session: Any, shadow: Any) -> None:
+    """Drop what the rebuild made; when it cannot, what was raised before is still what is told."""
+    try:
+        await shadow.close()
+        await session.execute(f"DROP SCHEMA IF EXISTS {SHADOW}, {REPLACED} CASCADE")
+    except (*_BROKEN, OSError, TimeoutError) as error:
+        log.warning("rebuild_not_cleared_away", schema=SHADOW, error=type(error).__name__)
 
 
 async def _make_shadow(session: Any) -> None:
