@@ -69,6 +69,12 @@ async def release(
     return still
 
 
+async def not_folded_yet(folder: PostgresFolder, places: Collection[Place]) -> list[Place]:
+    """Return which of the places the position has not passed: of them nothing is decided again."""
+    ends = await folder.positions(folder.topic, {partition for partition, _ in places})
+    return sorted(place for place in set(places) if place[1] >= ends.get(place[0], 0))
+
+
 async def _fold_turn(
     folder: PostgresFolder, partition: int, records: Sequence[LogRecord]
 ) -> list[StillExcluded]:

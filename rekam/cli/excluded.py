@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -42,7 +42,7 @@ from rekam.runtime.settings import Settings
 from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
 from stream_processors.places import Place, open_reader
-from stream_processors.release import StillExcluded, lift, release
+from stream_processors.release import StillExcluded, lift, not_folded_yet, release
 from stream_processors.worker import transient_as_unavailable
 
 PAGE_DEFAULT: Final = 50
@@ -164,7 +164,7 @@ def release_excluded(
 
     The records are read from the log again. What this software with these keys and this registry
     can take counts then, exactly once, as a rebuild would have it. Exit 1 when something still
-    does not count.
+    does not count, or is not folded yet.
     """
     chosen = any(value is not None for value in given.values())
     if bool(places) == bool(chosen or is_all):
@@ -341,8 +341,9 @@ async def _release(
         decided = 0
         async with _reader(settings) as reader:
             if places:
+                ahead = await not_folded_yet(folder, places)
                 still += await release(folder, reader, places)
-                return ReleaseOutcome(len(set(places)), still)
+                return ReleaseOutcome(len(set(places)) - len(ahead), still, ahead)
             for verdict in ("held", "quarantined"):
                 after: Any = START
                 while after is not None:
@@ -374,18 +375,35 @@ class ReleaseOutcome:
 
     records: int
     still: list[StillExcluded]
+    not_folded: Sequence[Place] = ()
+    """Of these nothing was decided."""
 
 
 def _tell(outcome: ReleaseOutcome, *, as_json: bool) -> None:
     # A segment with several events may stand on several pages.
     still = sorted(set(outcome.still), key=lambda one: (one.place, one.seq or 0))
     if as_json:
-        _print_json({"records": outcome.records, "still_excluded": still})
+        _print_json(
+            {
+                "records": outcome.records,
+                "still_excluded": still,
+                "not_folded": outcome.not_folded,
+            }
+        )
     else:
         click.echo(f"decided again: {outcome.records} records")
         for one in still:
             seq = "" if one.seq is None else f" seq {one.seq}"
             click.echo(f"{_shown(one.place)}{seq}: still {one.reason}: {one.detail}")
+        for place in outcome.not_folded:
+            click.echo(
+                f"{_shown(place)}: not folded yet: the processor decides when it comes to it"
+            )
+    if outcome.not_folded:
+        raise ProblemFound(
+            f"{len(outcome.not_folded)} are not folded yet, {len(still)} still do not count. See "
+            "that the processor runs; nothing needs to be released before it has come to a record"
+        )
     if still:
         raise ProblemFound(
             f"{len(still)} still do not count. `rekam quarantine show PLACE` says what would "

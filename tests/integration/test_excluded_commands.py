@@ -80,6 +80,22 @@ async def test_what_is_still_refused_ends_with_1_and_stays(terminal: Terminal) -
     assert (await terminal.run("held", "retry"))[0] == 0
 
 
+@pytest.mark.usefixtures("office")
+async def test_what_is_not_folded_yet_is_not_said_to_be_decided(
+    breakable_kafka: EmbeddedKafka, terminal: Terminal
+) -> None:
+    await produce(breakable_kafka.bootstrap, SEGMENTS, [(PARTITION, b"more garbage")])
+    ahead, folded = f"{PARTITION}:2", f"{PARTITION}:0"
+    code, out = await terminal.run("quarantine", "release", ahead)
+    assert code == 1
+    assert "decided again: 0 records" in out
+    assert f"{ahead}: not folded yet: the processor decides" in out
+    code, out = await terminal.run("quarantine", "release", folded, ahead, "--json")
+    assert code == 1
+    assert '"records":1,' in out
+    assert f'"not_folded":[[{PARTITION},2]]' in out
+
+
 async def test_a_discard_leaves_the_list_and_is_listed_with_who_and_why(
     office: Settings, database: str, terminal: Terminal
 ) -> None:
