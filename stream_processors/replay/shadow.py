@@ -256,3 +256,5 @@ async def _switch_once(session: Any, folder: PostgresFolder, source: Log) -> Non
             await session.execute(f"ALTER TABLE {LIVE}.{table} SET SCHEMA {REPLACED}")
             await session.execute(f"ALTER TABLE {SHADOW}.{table} SET SCHEMA {LIVE}")
         await hand_over(session, replaced=REPLACED, live=LIVE)
+        # In the same transaction: an order to erase would not reach them if we were killed now.
+        await session.execute(f"DROP SCHEMA {REPLACED} CASCADE")
