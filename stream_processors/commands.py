@@ -20,6 +20,7 @@ from stream_processors.folder import PostgresFolder
 from stream_processors.places import open_reader
 from stream_processors.receipts import ReceiptPublisher, publishing
 from stream_processors.release import lift
+from stream_processors.replay.shadow import drop_leftovers
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ async def _run(settings: Settings) -> None:
         )
         folder = PostgresFolder(pool, options.topic, rules, root, opener)
         await folder.require_settings()
+        await drop_leftovers(pool)
         await folder.meet_known_keys()
         # What other software or other key files than before can take counts from now on.
         lifted = await lift(

@@ -52,6 +52,7 @@ LOCK_SECONDS_MAX: Final = 10
 CONNECTIONS_MAX: Final = 2
 COMMAND_SECONDS_MAX: Final = 3600.0
 
+_DROP: Final = f"DROP SCHEMA IF EXISTS {SHADOW}, {REPLACED} CASCADE"
 _BROKEN: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -135,11 +136,24 @@ async def rebuild_tables(
             await live.close()
 
 
+async def drop_leftovers(pool: Any) -> None:
+    """Drop what a rebuild left that was killed, unless one runs; sealed NIKs stand in it.
+
+    No order to erase reaches those tables. Needs the right to drop them: else it is told.
+    """
+    try:
+        async with pool.acquire() as session, session.transaction():
+            if await session.fetchval("SELECT pg_try_advisory_xact_lock($1)", REBUILD_LOCK):
+                await session.execute(_DROP)
+    except asyncpg.InsufficientPrivilegeError:
+        log.warning("rebuild_not_cleared_away", schema=SHADOW, error="InsufficientPrivilegeError")
+
+
 async def _clear_away(session: Any, shadow: Any) -> None:
     """Drop what the rebuild made; when it cannot, what was raised before is still what is told."""
     try:
         await shadow.close()
-        await session.execute(f"DROP SCHEMA IF EXISTS {SHADOW}, {REPLACED} CASCADE")
+        await session.execute(_DROP)
     except (*_BROKEN, OSError, TimeoutError) as error:
         log.warning("rebuild_not_cleared_away", schema=SHADOW, error=type(error).__name__)
 
@@ -147,7 +161,7 @@ async def _clear_away(session: Any, shadow: Any) -> None:
 async def _make_shadow(session: Any) -> None:
     """Make empty tables by the migrations that made the live ones, names and indexes included."""
     async with session.transaction():
-        await session.execute(f"DROP SCHEMA IF EXISTS {SHADOW}, {REPLACED} CASCADE")
+        await session.execute(_DROP)
         await session.execute(f"CREATE SCHEMA {SHADOW}")
         await session.execute(f"SET LOCAL search_path = {SHADOW}")
         for migration in load_migrations(MIGRATIONS):

@@ -11,7 +11,7 @@ import pytest
 from projections.digest import live_digests, projection_digests
 from projections.tables import PROJECTIONS
 from rekam.embedded.kafka import EmbeddedKafka
-from stream_processors.replay.shadow import REBUILD_LOCK, REPLACED, SHADOW
+from stream_processors.replay.shadow import REBUILD_LOCK, REPLACED, SHADOW, drop_leftovers
 from tests.support.broker import Topics
 from tests.support.folded import append_history, folded_history
 from tests.support.processor import Projections
@@ -197,3 +197,19 @@ async def test_a_rebuild_killed_after_its_switch_has_replaced_everything(
         now = await oids(projections)
         assert old.isdisjoint(now)
         await goes_on_and_is_whole(projections, now)
+
+
+async def test_a_processor_that_starts_drops_what_a_killed_rebuild_left_and_no_running_one(
+    projections: Projections,
+) -> None:
+    """Sealed NIKs stand in it, and no order to erase reaches them."""
+    async with projections.pool.acquire() as running:
+        await running.execute(f"CREATE SCHEMA {SHADOW}")
+        await running.execute(f"CREATE TABLE {SHADOW}.person (nik bytea)")
+        await running.fetchval("SELECT pg_advisory_lock($1)", REBUILD_LOCK)
+        await drop_leftovers(projections.pool)
+        assert await leftovers(projections) == {SHADOW}
+        await running.fetchval("SELECT pg_advisory_unlock($1)", REBUILD_LOCK)
+    await drop_leftovers(projections.pool)
+    assert await leftovers(projections) == set()
+    await drop_leftovers(projections.pool)
