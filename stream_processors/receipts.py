@@ -213,6 +213,12 @@ async def _close(connection: Any) -> None:
     """Give the connection back within a bounded time; the lock goes with it."""
     try:
         await connection.close(timeout=STOP_SECONDS_MAX / 2)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
         log.warning("receipts_connection_not_closed", error=type(error).__name__)
         connection.terminate()

@@ -26,7 +26,13 @@ QUERIES: Final = load_queries("rekam.cli")
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 """What a database that is away raises; `up` starts it again meanwhile."""
 
 
