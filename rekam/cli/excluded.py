@@ -30,6 +30,7 @@ from projections.quarantine.reads import (
     excluded_at,
 )
 from projections.quarantine.reasons import LIFTED_AT_START, RELEASES_WHEN
+from rekam.cli.folders import open_folder
 from rekam.domain.errors import Held, Misconfigured, ProblemFound, Rejected, SegmentRejected
 from rekam.domain.events import RecordDiscarded
 from rekam.domain.log import LogRecord
@@ -37,9 +38,8 @@ from rekam.domain.segment import Header, parse
 from rekam.domain.topics import SEGMENTS
 from rekam.runtime.endpoints import kafka_bootstrap, postgres_dsn
 from rekam.runtime.invocation import settings_of
-from rekam.runtime.postgres import connect, open_pool
+from rekam.runtime.postgres import connect
 from rekam.runtime.settings import Settings
-from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
 from stream_processors.places import Place, open_reader
 from stream_processors.release import StillExcluded, lift, not_folded_yet, release
@@ -47,7 +47,6 @@ from stream_processors.worker import transient_as_unavailable
 
 PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 500
-CONNECTIONS_MAX: Final = 2
 
 _PLACE: Final = re.compile(r"([0-9]{1,9}):([0-9]{1,18})", re.ASCII)
 _SEQS: Final = re.compile(r"([0-9]{1,16})(?:-([0-9]{1,16}))?", re.ASCII)
@@ -179,10 +178,11 @@ def retry_held(context: click.Context) -> None:
     """Decide again on what waits for software or reader keys, as a starting processor does."""
     settings = settings_of(context)
 
-    async def retry(folder: PostgresFolder) -> int:
-        return await lift(folder, lambda: _reader(settings))
+    async def retry() -> int:
+        async with open_folder(settings, application_name="rekam-release") as folder:
+            return await lift(folder, lambda: _reader(settings))
 
-    lifted = asyncio.run(_with_folder(settings, retry))
+    lifted = asyncio.run(retry())
     click.echo(f"decided again: {lifted} records, held for {', '.join(LIFTED_AT_START)}")
 
 
@@ -366,7 +366,8 @@ async def _release(
                     after = page.next
         return ReleaseOutcome(decided, still)
 
-    return await _with_folder(settings, work)
+    async with open_folder(settings, application_name="rekam-release") as folder:
+        return await work(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,25 +467,6 @@ async def _with_snapshot(settings: Settings, ask: Callable[[Any], Awaitable[Answ
                 return await ask(connection)
         finally:
             await connection.close()
-
-
-async def _with_folder(
-    settings: Settings, work: Callable[[PostgresFolder], Awaitable[Answer]]
-) -> Answer:
-    rules, root, opener = folding_settings(settings)
-    with transient_as_unavailable():
-        pool = await open_pool(
-            postgres_dsn(settings),
-            connections_max=CONNECTIONS_MAX,
-            application_name="rekam-release",
-        )
-        folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
-        try:
-            await folder.require_settings()
-            await folder.meet_known_keys()
-            return await work(folder)
-        finally:
-            await folder.close()
 
 
 def _reader(settings: Settings) -> Any:

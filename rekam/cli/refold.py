@@ -6,8 +6,8 @@ asked.
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO, Final, NamedTuple
 
 import click
 import msgspec
@@ -16,14 +16,11 @@ from producers.office.access_desk import AccessDesk
 from projections.api.parameters import Unwanted, parse_reason
 from projections.regions import Region
 from projections.tables import PERSON
+from rekam.cli.folders import open_folder
 from rekam.domain.errors import Misconfigured, Unavailable
 from rekam.domain.events import Nik, PersonAccessed
-from rekam.domain.topics import SEGMENTS
-from rekam.runtime.endpoints import postgres_dsn
 from rekam.runtime.invocation import settings_of
-from rekam.runtime.postgres import open_pool
 from rekam.runtime.settings import Settings
-from stream_processors.configured import folding_settings
 from stream_processors.folder import PostgresFolder
 from stream_processors.places import Place
 from stream_processors.refold import (
@@ -34,15 +31,11 @@ from stream_processors.refold import (
 )
 from stream_processors.refold import refold as refold_places
 from stream_processors.replay.projection_commands import projection
-from stream_processors.worker import transient_as_unavailable
 
-CONNECTIONS_MAX: Final = 2
 PEOPLE_MAX: Final = 10_000
 NIK_LINE_BYTES_MAX: Final = 64
 CALL: Final = "refold"
 CALLER_CHARACTERS_MAX: Final = 64
-
-Answer = TypeVar("Answer")
 
 
 class Wanted(NamedTuple):
@@ -144,12 +137,10 @@ def account_for(settings: Settings, niks: Sequence[str], *, reason: str) -> None
 
 
 async def _refold(settings: Settings, wanted: Wanted) -> int:
-    async def work(folder: PostgresFolder) -> int:
+    async with open_folder(settings, application_name="rekam-refold") as folder:
         if wanted == EVERYTHING:
             return await refold_all(folder)
         return await refold_places(folder, await _places(folder, wanted))
-
-    return await _with_folder(settings, work)
 
 
 async def _places(folder: PostgresFolder, wanted: Wanted) -> set[Place]:
@@ -173,18 +164,3 @@ async def _places(folder: PostgresFolder, wanted: Wanted) -> set[Place]:
     if faults:
         raise Misconfigured(faults)
     return places
-
-
-async def _with_folder(
-    settings: Settings, work: Callable[[PostgresFolder], Awaitable[Answer]]
-) -> Answer:
-    rules, root, opener = folding_settings(settings)
-    with transient_as_unavailable():
-        pool = await open_pool(postgres_dsn(settings), connections_max=CONNECTIONS_MAX)
-        folder = PostgresFolder(pool, SEGMENTS.name, rules, root, opener)
-        try:
-            await folder.require_settings()
-            await folder.meet_known_keys()
-            return await work(folder)
-        finally:
-            await folder.close()
